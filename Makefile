@@ -1,0 +1,60 @@
+# Every target works as the first command of a bare checkout: it makes .venv when that is missing or older than pyproject.toml or constraints.txt.
+# Needed: make and Python 3.11 or newer with venv. Another Python: make PYTHON=/path/to/python3.12
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+PYTEST ?=
+
+.PHONY: help demo test check bench golden protos lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; exits 0 only when all of it was seen
+	@$(BIN)/steersman lab demo config/labs/two-networks.yaml
+
+test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+
+check: $(STAMP)  ## lint, formatting, types and the direction of imports
+	@echo "ruff check"; $(BIN)/ruff check --quiet .
+	@echo "ruff format --check"; $(BIN)/ruff format --quiet --check .
+	@echo "mypy --strict"; $(BIN)/mypy
+	@echo "lint-imports"; $(BIN)/lint-imports
+
+bench: $(STAMP)  ## benchmarks, as ratios against a reference in the same run
+	@$(BIN)/python -m tests.bench
+
+golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --update-golden -m golden $(PYTEST)
+
+protos: $(STAMP)  ## compile protos/ into xds/; the generated files are committed
+	@$(BIN)/python -m tests.support.protos
+
+lock:  ## resolve pyproject.toml afresh and write constraints.txt
+	@.ci/lock "$(PYTHON)"
+
+clean:  ## remove .venv and the tools' caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# --no-compile: byte code is written when a module is first imported, so that the thousands of modules that nothing imports cost nothing.
+$(STAMP): pyproject.toml constraints.txt
+	@python=$$(.ci/python "$(PYTHON)") || exit 1; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  echo "Creating $(VENV) with $$($$python --version) ..."; \
+	  $$python -m venv --clear $(VENV) || { \
+	    echo "make: $$python can't make a virtual environment (the message above says why)." >&2; \
+	    echo "      On Debian and Ubuntu the module is a package of its own: apt-get install python3-venv" >&2; \
+	    rm -rf $(VENV); exit 1; }; \
+	fi; \
+	echo "Installing Steersman and its dependencies, as pinned in constraints.txt (about a minute) ..."; \
+	start=$$(date +%s); \
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[lab,dev]' || { \
+	  echo "make: the installation failed (pip's message is above); is a package index reachable?" >&2; exit 1; }; \
+	touch $@; echo "Installed in $$(( $$(date +%s) - start )) s."
