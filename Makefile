@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 PYTEST ?=
+OUT := xds
 
-.PHONY: help demo test check bench golden protos lock clean
+.PHONY: help demo test check bench golden protos lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,16 +33,13 @@ bench: $(STAMP)  ## benchmarks, as ratios against a reference in the same run
 	@$(BIN)/python -m tests.bench
 
 golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --update-golden -m golden $(PYTEST)
+	@$(BIN)/python -m pytest -n 0 --update-golden -m golden $(PYTEST)
 
 protos: $(STAMP)  ## compile protos/ into xds/; the generated files are committed
-	@$(BIN)/python -m tests.support.protos
+	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) $$(find protos -name '*.proto')
 
 lock:  ## resolve pyproject.toml afresh and write constraints.txt
 	@.ci/lock "$(PYTHON)"
-
-clean:  ## remove .venv and the tools' caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # --no-compile: byte code is written when a module is first imported, so that the thousands of modules that nothing imports cost nothing.
 $(STAMP): pyproject.toml constraints.txt

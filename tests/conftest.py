@@ -1,0 +1,67 @@
+"""What every test shares: how tests are spread over workers, the golden option, and a closing word on what was skipped."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Generator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.support.alone import Room
+
+ROOM = pytest.StashKey[Room]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the golden files from what the code gives now, and prune those of no case"
+    )
+
+
+@pytest.fixture(scope="session")
+def update_golden(pytestconfig: pytest.Config) -> bool:
+    """Whether golden files are to be rewritten instead of compared. A test that takes this fixture is marked `golden`."""
+    return bool(pytestconfig.getoption("--update-golden"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is not None and hasattr(config, "workerinput"):
+        config.stash[ROOM] = Room(Path(tempfile.gettempdir()) / f"steersman-tests-{run}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    room = config.stash.get(ROOM, None)
+    if room is not None:
+        room.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay on one worker, where its module fixtures are made once, unless a test names an xdist group of its own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if "update_golden" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.golden)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outermost, so that the wait for a test that must be alone does not count towards another test's time-out."""
+    room = item.config.stash.get(ROOM, None)
+    with nullcontext() if room is None else room.held(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A skip is a hole in what a green run proves: say how many, and why."""
+    skipped: list[pytest.TestReport | pytest.CollectReport] = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple))
+    terminalreporter.section(f"{len(skipped)} SKIPPED", sep="!", yellow=True, bold=True)
+    for reason, count in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0])):
+        terminalreporter.write_line(f"{count:5} x {reason}", yellow=True)
