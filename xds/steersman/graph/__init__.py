@@ -1,0 +1,18 @@
+"""The incremental engine. It has never heard of xDS: it knows tables, indexes and pure functions of them."""
+
+from steersman.graph.collections import Collection, Compute, Derived, Index, Reader, Table
+from steersman.graph.engine import ComputeFailed, Graph, NodeRef, Settled, UndeclaredRead
+
+__all__ = [
+    "Collection",
+    "Compute",
+    "ComputeFailed",
+    "Derived",
+    "Graph",
+    "Index",
+    "NodeRef",
+    "Reader",
+    "Settled",
+    "Table",
+    "UndeclaredRead",
+]

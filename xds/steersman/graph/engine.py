@@ -1,0 +1,435 @@
+"""The engine: memoised computations that are brought up to date by what changed, and by nothing else.
+
+Every collection has a level above the levels of all it may read, so one pass in order of levels brings everything up to date, and each
+node is computed at most once a settlement. A node that comes out equal stops there. Nodes exist by demand: one that nobody reads
+and nobody demands is unlinked.
+"""
+
+from collections.abc import Generator, Hashable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from steersman.graph.collections import Collection, Compute, Derived, Index, Table
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+S = TypeVar("S", bound=Hashable)
+R = TypeVar("R")
+
+
+class UndeclaredRead(Exception):
+    """A compute function read a collection that its edge in the wiring does not name: our bug, and never served from."""
+
+
+class ComputeFailed(Exception):
+    """A compute function raised. Stands in place of its value: whoever reads it fails with it, and nothing else does."""
+
+    def __init__(self, ref: "NodeRef", cause: BaseException) -> None:
+        self.ref = ref
+        super().__init__(f"{ref}: {type(cause).__name__}: {cause}")
+        self.__cause__ = cause
+
+
+class NodeRef(NamedTuple):
+    """One value of one collection."""
+
+    collection: Collection[Any, Any]
+    key: Any
+
+    def __str__(self) -> str:
+        return f"{self.collection.name}[{self.key}]"
+
+
+class Settled(NamedTuple):
+    """What a settlement changed: the demanded values that are new or different (in no order), and how many nodes were computed."""
+
+    changed: tuple[NodeRef, ...]
+    computed: int
+
+
+class _Failed:
+    """The value of a node whose computation raised. Never equal to another, so that a retry always propagates."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: ComputeFailed) -> None:
+        self.error = error
+
+
+class _Node:
+    """One value with its edges. `dependents` is None, the only one, or a set of several: most nodes have one, and sets are large."""
+
+    __slots__ = ("demand", "dependents", "deps", "key", "plan", "value")
+
+    def __init__(self, plan: "_Plan", key: Any) -> None:
+        self.plan = plan
+        self.key = key
+        self.value: Any = None
+        self.deps: tuple[_Node, ...] = ()
+        self.dependents: _Node | set[_Node] | None = None
+        self.demand = 0
+
+    def add_dependent(self, node: "_Node") -> None:
+        held = self.dependents
+        if held is None:
+            self.dependents = node
+        elif isinstance(held, set):
+            held.add(node)
+        elif held is not node:
+            self.dependents = {held, node}
+
+    def drop_dependent(self, node: "_Node") -> None:
+        held = self.dependents
+        if held is node:
+            self.dependents = None
+        elif isinstance(held, set):
+            held.discard(node)
+            if len(held) == 1:
+                self.dependents = held.pop()
+
+    def each_dependent(self) -> Iterable["_Node"]:
+        held = self.dependents
+        if held is None:
+            return ()
+        return tuple(held) if isinstance(held, set) else (held,)
+
+
+class _Plan:
+    """How one collection's nodes are made: its level, its function, and what that may read."""
+
+    __slots__ = ("collection", "compute", "level", "nodes", "reads")
+
+    def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None) -> None:
+        self.collection = collection
+        self.level = level
+        self.compute = compute
+        self.nodes: dict[Any, _Node] = {}
+        self.reads: dict[Collection[Any, Any], _Plan] = {}
+
+
+class _Recorder:
+    """The `read` of one computation."""
+
+    __slots__ = ("deps", "graph", "plan")
+
+    def __init__(self, graph: "Graph", plan: _Plan) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.deps: list[_Node] = []
+
+    def __call__(self, collection: Collection[Any, Any], key: Any, /) -> Any:
+        plan = self.plan.reads.get(collection)
+        if plan is None:
+            raise UndeclaredRead(f"{self.plan.collection.name} read {collection.name}, which its edge does not declare")
+        node = plan.nodes.get(key)
+        if node is None:
+            node = self.graph._made(plan, key)
+        self.deps.append(node)
+        value = node.value
+        if type(value) is _Failed:
+            raise value.error
+        return value
+
+
+class Graph:
+    """A set of collections and their current values.
+
+    Build it by `table`, `index` and `derive`, in an order in which everything read stands before its reader. Then: write facts by `put` and
+    `delete`, say what is needed by `demand` and `release`, and bring it up to date by `settle`. One owner; no locks, no clock, no I/O.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[Collection[Any, Any], _Plan] = {}
+        self._rows: dict[Table[Any, Any], dict[Any, Any]] = {}
+        self._indexes: dict[Table[Any, Any], list[Index[Any, Any]]] = {}
+        self._buckets: dict[Index[Any, Any], dict[Any, dict[Any, None]]] = {}
+        self._dirty: list[dict[_Node, None]] = []
+        self._changed: dict[_Node, None] = {}
+        self._loose: dict[_Node, None] = {}
+        self._wants_changed = False
+
+    # -- wiring ---------------------------------------------------------------------------------------------------------------
+
+    def table(self, table: Table[K, R]) -> None:
+        """Adds an input table, empty."""
+        self._add(_Plan(table, 0, None))
+        self._rows[table] = {}
+        self._indexes[table] = []
+
+    def index(self, index: Index[S, K]) -> None:
+        """Adds an index over a table that is there already and still empty."""
+        if self._rows[index.table]:
+            raise ValueError(f"index {index.name} was added when {index.table.name} had rows")
+        self._add(_Plan(index, 0, None))
+        self._indexes[index.table].append(index)
+        self._buckets[index] = {}
+
+    def derive(self, collection: Derived[K, V], compute: Compute[K, V], reads: Iterable[Collection[Any, Any]]) -> None:
+        """Adds a derived collection: the function, and every collection that it may read."""
+        sources = [self._plans[read] for read in reads]
+        plan = _Plan(collection, 1 + max((source.level for source in sources), default=0), compute)
+        plan.reads = {source.collection: source for source in sources}
+        self._add(plan)
+
+    def _add(self, plan: _Plan) -> None:
+        if plan.collection in self._plans:
+            raise ValueError(f"collection {plan.collection.name} was added twice")
+        self._plans[plan.collection] = plan
+        while len(self._dirty) <= plan.level:
+            self._dirty.append({})
+
+    # -- facts ----------------------------------------------------------------------------------------------------------------
+
+    def put(self, table: Table[K, R], key: K, row: R) -> bool:
+        """Writes a row. Returns whether that changed anything: an equal row is no event."""
+        rows = self._rows[table]
+        old = rows.get(key)
+        if old is not None and (old is row or old == row):
+            return False
+        rows[key] = row
+        for index in self._indexes[table]:
+            self._reindex(index, key, old, row)
+        self._touch(self._plans[table], key, row)
+        return True
+
+    def delete(self, table: Table[K, R], key: K) -> bool:
+        """Removes a row; idempotent. Returns whether there was one."""
+        old = self._rows[table].pop(key, None)
+        if old is None:
+            return False
+        for index in self._indexes[table]:
+            self._reindex(index, key, old, None)
+        self._touch(self._plans[table], key, None)
+        return True
+
+    def rows(self, table: Table[K, R]) -> dict[K, R]:
+        """All rows of a table, to look at, not to change."""
+        return self._rows[table]
+
+    def _reindex(self, index: Index[Any, Any], key: Any, old: Any, new: Any) -> None:
+        before = frozenset(index.buckets_of(old)) if old is not None else frozenset()
+        after = frozenset(index.buckets_of(new)) if new is not None else frozenset()
+        if before == after:
+            return
+        buckets = self._buckets[index]
+        for gone in before - after:
+            bucket = buckets[gone]
+            del bucket[key]
+            if not bucket:
+                del buckets[gone]
+        for come in after - before:
+            buckets.setdefault(come, {})[key] = None
+        plan = self._plans[index]
+        for bucket_key in before ^ after:
+            if bucket_key in plan.nodes:
+                self._touch(plan, bucket_key, self._input(plan, bucket_key))
+
+    def _touch(self, plan: _Plan, key: Any, value: Any) -> None:
+        node = plan.nodes.get(key)
+        if node is not None:
+            node.value = value
+            self._moved(node)
+
+    def _moved(self, node: _Node) -> None:
+        if node.demand:
+            self._changed[node] = None
+        for dependent in node.each_dependent():
+            self._dirty[dependent.plan.level][dependent] = None
+
+    # -- demand ---------------------------------------------------------------------------------------------------------------
+
+    def demand(self, collection: Collection[K, V], key: K) -> None:
+        """Someone needs this value from now on; counted. It is computed, and reported, by the next settlement."""
+        plan = self._plans[collection]
+        node = plan.nodes.get(key)
+        if node is None:
+            node = _Node(plan, key)
+            plan.nodes[key] = node
+            if plan.compute is None:
+                node.value = self._input(plan, key)
+                self._note_want(plan)
+            else:
+                node.value = _UNMADE
+                self._dirty[plan.level][node] = None
+            self._changed[node] = None
+        elif not node.demand:
+            self._changed[node] = None
+        node.demand += 1
+
+    def release(self, collection: Collection[K, V], key: K) -> None:
+        """Takes one `demand` back. What nobody needs any more is forgotten at the next settlement."""
+        node = self._plans[collection].nodes[key]
+        node.demand -= 1
+        if not node.demand:
+            self._changed.pop(node, None)
+            self._loose[node] = None
+
+    def value(self, collection: Collection[K, V], key: K) -> V:
+        """The value as of the last settlement, of a key that is demanded or read. Raises KeyError for others, ComputeFailed for a failed one."""
+        found = self._plans[collection].nodes[key].value
+        if type(found) is _Failed:
+            raise found.error
+        result: V = found
+        return result
+
+    def ask(self, collection: Collection[K, V], key: K) -> V:
+        """The value, computed for this question and forgotten where nobody else needs it.
+
+        A question is put between settlements: with facts still waiting its answer would mix two generations, so that is a ValueError.
+        """
+        if any(self._dirty):
+            raise ValueError(f"{collection.name}[{key}] was asked for while changes wait to be settled")
+        plan = self._plans[collection]
+        node = plan.nodes.get(key) or self._made(plan, key)
+        found = node.value
+        if not node.demand and node.dependents is None:
+            self._loose[node] = None
+            self._unlink()
+        if type(found) is _Failed:
+            raise found.error
+        result: V = found
+        return result
+
+    def wanted(self, table: Table[K, R]) -> frozenset[K]:
+        """The keys of a table that someone reads now, whether or not there is a row."""
+        return frozenset(self._plans[table].nodes)
+
+    def inputs_of(self, collection: Collection[K, V], key: K) -> tuple[NodeRef, ...]:
+        """Every fact that a held value was computed from, absent ones included, in the order of reading; indexes as buckets."""
+        found: dict[_Node, None] = {}
+        seen: set[_Node] = set()
+        stack = [self._plans[collection].nodes[key]]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if node.plan.compute is None:
+                found[node] = None
+            stack.extend(reversed(node.deps))
+        return tuple(NodeRef(node.plan.collection, node.key) for node in found)
+
+    @property
+    def size(self) -> int:
+        """How many values are held."""
+        return sum(len(plan.nodes) for plan in self._plans.values())
+
+    # -- settling -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits to be computed, forgotten or reported."""
+        return not self._changed and not self._loose and not any(self._dirty)
+
+    def settle(self) -> Settled:
+        """Brings everything demanded up to date, in one go."""
+        run = self.settling()
+        while True:
+            try:
+                next(run)
+            except StopIteration as end:
+                result: Settled = end.value
+                return result
+
+    def settling(self) -> Generator[None, None, Settled]:
+        """The same in steps: yields after each computed node, so that the caller can give way. No facts may be written meanwhile.
+
+        Returns (as the generator's value) what changed since the last one that ran to its end.
+        """
+        computed = 0
+        for dirty in self._dirty:
+            while dirty:
+                node, _ = dirty.popitem()
+                if node.plan.nodes.get(node.key) is not node:
+                    continue
+                computed += 1
+                if self._recomputed(node):
+                    self._moved(node)
+                yield
+        self._unlink()
+        changed = tuple(NodeRef(node.plan.collection, node.key) for node in self._changed)
+        self._changed.clear()
+        return Settled(changed, computed)
+
+    def _input(self, plan: _Plan, key: Any) -> Any:
+        collection = plan.collection
+        if isinstance(collection, Index):
+            return tuple(sorted(self._buckets[collection].get(key, ())))
+        assert isinstance(collection, Table)
+        return self._rows[collection].get(key)
+
+    def _made(self, plan: _Plan, key: Any) -> _Node:
+        """A new node with its value. Everything of lower levels is up to date when this runs."""
+        node = _Node(plan, key)
+        plan.nodes[key] = node
+        if plan.compute is None:
+            node.value = self._input(plan, key)
+            self._note_want(plan)
+        else:
+            self._recomputed(node)
+        return node
+
+    def _recomputed(self, node: _Node) -> bool:
+        """Computes a node and rewrites its edges. Returns whether its value is different."""
+        plan = node.plan
+        assert plan.compute is not None
+        recorder = _Recorder(self, plan)
+        value: Any
+        try:
+            value = plan.compute(recorder, node.key)
+        except UndeclaredRead:
+            raise
+        except ComputeFailed as failure:
+            value = _Failed(failure)
+        except Exception as cause:  # this loop owns the radius of one node: it names what was lost and who reads it fails with it
+            value = _Failed(ComputeFailed(NodeRef(plan.collection, node.key), cause))
+        self._relink(node, recorder.deps)
+        old = node.value
+        if old is value or (old is not _UNMADE and old == value):
+            return False
+        node.value = value
+        return True
+
+    def _relink(self, node: _Node, read: list[_Node]) -> None:
+        deps = tuple(dict.fromkeys(read))
+        old = node.deps
+        if old == deps:
+            return
+        node.deps = deps
+        for dep in deps:
+            dep.add_dependent(node)
+        for gone in set(old).difference(deps):
+            gone.drop_dependent(node)
+            if gone.dependents is None:
+                self._loose[gone] = None
+
+    def _unlink(self) -> None:
+        """Forgets what nobody reads and nobody demands, and what only that was read by."""
+        while self._loose:
+            node, _ = self._loose.popitem()
+            if node.demand or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
+                continue
+            del node.plan.nodes[node.key]
+            self._note_want(node.plan)
+            for dep in node.deps:
+                dep.drop_dependent(node)
+                if dep.dependents is None:
+                    self._loose[dep] = None
+            node.deps = ()
+
+    def _note_want(self, plan: _Plan) -> None:
+        if isinstance(plan.collection, Table) and plan.collection.wanted:
+            self._wants_changed = True
+
+    def take_wants_changed(self) -> bool:
+        """Whether the wanted keys of any table changed since this was last asked."""
+        changed, self._wants_changed = self._wants_changed, False
+        return changed
+
+
+class _Unmade:
+    """The value of a node that is demanded and not computed yet: equal to nothing."""
+
+    __slots__ = ()
+
+
+_UNMADE = _Unmade()

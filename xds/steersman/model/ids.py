@@ -1,0 +1,89 @@
+"""Identifiers, and the small values that stand inside many others."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+ClusterID = NewType("ClusterID", str)
+"""Name of a Kubernetes cluster, as the configuration or a proxy's CLUSTER_ID says it."""
+
+NetworkID = NewType("NetworkID", str)
+"""Name of a network. UNKNOWN_NETWORK, the empty string, is "not known": it is never equal to another network."""
+
+Hostname = NewType("Hostname", str)
+"""Fully qualified name of a service, lower case, without a trailing dot."""
+
+SpiffeID = NewType("SpiffeID", str)
+"""A full SPIFFE URI: spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT."""
+
+UNKNOWN_NETWORK = NetworkID("")
+
+Labels = tuple[tuple[str, str], ...]
+"""Labels, annotations or selectors as (key, value), sorted by key: hashable, and equal when the maps were equal."""
+
+
+def labels_of(mapping: Mapping[str, str] | None) -> Labels:
+    """The sorted, hashable form of a label map; of None, no labels."""
+    return tuple(sorted(mapping.items())) if mapping else ()
+
+
+def label(labels: Labels, key: str) -> str:
+    """The value of one label, or the empty string where it is absent: Kubernetes treats both alike for our purposes."""
+    for name, value in labels:
+        if name == key:
+            return value
+    return ""
+
+
+def selects(selector: Labels, labels: Labels) -> bool:
+    """Whether every pair of the selector is among the labels. An empty selector selects nothing, as for Services."""
+    return bool(selector) and set(selector) <= set(labels)
+
+
+class Locality(NamedTuple):
+    """Where something runs; empty parts are unknown. Sorts as "region/zone/subzone" does."""
+
+    region: str = ""
+    zone: str = ""
+    subzone: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(self).rstrip("/")
+
+
+class ObjectKey(NamedTuple):
+    """A Kubernetes object of one kind. `namespace` is empty for kinds that have none."""
+
+    cluster: ClusterID
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+class ServiceKey(NamedTuple):
+    """A service of the mesh: the Services of this namespace and name in all clusters are one (namespace sameness)."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class ServicePortKey(NamedTuple):
+    """One port of a service of the mesh, by its number."""
+
+    namespace: str
+    name: str
+    port: int
+
+    @property
+    def service(self) -> ServiceKey:
+        return ServiceKey(self.namespace, self.name)
+
+
+class IPFamily(StrEnum):
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"

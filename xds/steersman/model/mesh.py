@@ -1,0 +1,300 @@
+"""One mesh: what the registry makes of the objects of all clusters, and what views make of that for one place."""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from steersman.model.ids import ClusterID, Hostname, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServiceKey, SpiffeID
+from steersman.model.objects import Kind, Protocol, Row
+
+
+class ObjectRef(NamedTuple):
+    """An object that decided something, for explain: `key` as in the kind's table (an ObjectKey, a hostname, "" for the mesh)."""
+
+    kind: Kind
+    key: Any
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}".rstrip()
+
+
+class ServicePort(Row, frozen=True, kw_only=True):
+    """A port of a merged service. `name` is what EndpointSlices call it."""
+
+    name: str
+    port: int
+    protocol: Protocol
+
+
+class Conflict(Row, frozen=True, kw_only=True):
+    """Two clusters' Services say different things of one port (or of the type); `winner`'s stands, by (creationTimestamp, cluster)."""
+
+    port: int
+    what: str
+    winner: ObjectKey
+    loser: ObjectKey
+
+
+class MeshService(Row, frozen=True, kw_only=True):
+    """The Services of one namespace and name in all clusters, as one.
+
+    `clusters`: those that have it, sorted. `vips`: (cluster, its canonical ClusterIPs in the order of its families) for clusters that have any, sorted by cluster.
+    `headless`, `external_name` (and `ports`' disputed details) are the oldest Service's. `ports`: by number. `export_to`: sorted, empty
+    is everywhere. `cluster_local`: endpoints of other clusters are never used. `node_local`: nor those of other nodes.
+    `labels`, `session`: from the oldest; `session`: draining endpoints stay in use.
+    """
+
+    key: ServiceKey
+    hostname: Hostname
+    clusters: tuple[ClusterID, ...]
+    ports: tuple[ServicePort, ...] = ()
+    vips: tuple[tuple[ClusterID, tuple[str, ...]], ...] = ()
+    headless: bool = False
+    external_name: str = ""
+    export_to: tuple[str, ...] = ()
+    cluster_local: bool = False
+    node_local: bool = False
+    session: bool = False
+    labels: Labels = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+    def port(self, number: int) -> ServicePort | None:
+        return next((port for port in self.ports if port.port == number), None)
+
+    def visible_in(self, namespace: str) -> bool:
+        """Whether exportTo lets a client in that namespace use the service."""
+        if not self.export_to or "*" in self.export_to:
+            return True
+        return namespace in self.export_to or ("." in self.export_to and namespace == self.key.namespace)
+
+
+class Workload(Row, frozen=True, kw_only=True):
+    """What runs behind an address: a pod, placed. `identity` is empty where there is no pod to tell it. `mtls`: labelled tlsMode istio.
+    `node` is the Kubernetes node's name."""
+
+    pod: ObjectKey | None
+    cluster: ClusterID
+    network: NetworkID
+    network_by: ObjectRef | None
+    locality: Locality
+    node: str = ""
+    mtls: bool = False
+    identity: SpiffeID = SpiffeID("")
+    labels: Labels = ()
+
+
+class Health(StrEnum):
+    HEALTHY = "HEALTHY"
+    DRAINING = "DRAINING"
+
+
+class Twin(StrEnum):
+    """In a dual-stack service a pod stands in a slice of each family; only one of its addresses may count for a proxy.
+
+    ALONE: the only address of its pod here. FIRST, SECOND: of the service's first family, or of the other while the first exists.
+    """
+
+    ALONE = ""
+    FIRST = "first"
+    SECOND = "second"
+
+
+class Traits(NamedTuple):
+    """All of an endpoint that the rules of split horizon look at: endpoints with equal traits share every verdict. Sorts stably.
+
+    `node` is set only for endpoints of node-local services.
+    """
+
+    locality: Locality
+    network: NetworkID
+    cluster: ClusterID
+    mtls: bool
+    family: IPFamily
+    twin: Twin = Twin.ALONE
+    node: str = ""
+
+
+class Endpoint(Row, frozen=True, kw_only=True):
+    """A usable endpoint of a service port. `weight` at least 1. `source`: the object that lists it (an EndpointSlice, or the Pod
+    itself where the service has no slices)."""
+
+    address: str
+    port: int
+    traits: Traits
+    health: Health = Health.HEALTHY
+    weight: int = 1
+    workload: Workload
+    source: ObjectRef
+
+
+class Unusable(Row, frozen=True, kw_only=True):
+    """An entry that is no endpoint for anyone, whoever asks: why, by which rule and object."""
+
+    address: str
+    port_name: str
+    rule: "Rule"
+    because: ObjectRef
+    workload: Workload
+    source: ObjectRef
+    note: str = ""
+
+
+class Rule(StrEnum):
+    """Why a candidate endpoint is in or out. The numbers are those of the rules of split horizon (docs/split-horizon.md)."""
+
+    DIRECT = "direct"  # 2: same network, or one of the two is unknown
+    VIA_GATEWAY = "via-gateway"  # 3
+    DIRECT_NO_GATEWAY = "direct-no-gateway"  # 5, missingGateway: direct
+    NO_GATEWAY = "no-gateway"  # 5, withheld
+    GATEWAY_FAMILY = "gateway-ip-family"  # 3: gateways, but none of a family that the proxy can use
+    NOT_MTLS = "not-mtls"  # 4: a gateway needs SNI
+    NETWORK_VIEW = "network-view"  # not in REQUESTED_NETWORK_VIEW
+    OTHER_NETWORK_AT_GATEWAY = "other-network-at-gateway"  # 8
+    PASSTHROUGH_NOT_MTLS = "passthrough-not-mtls"  # SNI clusters hold mTLS endpoints only
+    CLUSTER_LOCAL = "cluster-local"
+    NODE_LOCAL = "node-local"
+    OTHER_FAMILY = "other-ip-family"  # the pod's address of the other family stands for it
+    NOT_READY = "not-ready"
+    TERMINATING = "terminating"
+    DRAINING = "draining"
+    BAD_ADDRESS = "bad-address"
+    POD_MISSING = "pod-missing"
+    POD_INACTIVE = "pod-inactive"
+    NO_PORT = "no-port"
+    DUPLICATE = "duplicate-address"  # 10: another owner of this address on this network stands for it
+    FOLDED = "folded"  # 7: kept, in another locality's group
+
+    @property
+    def admits(self) -> bool:
+        return self in (Rule.DIRECT, Rule.VIA_GATEWAY, Rule.DIRECT_NO_GATEWAY, Rule.FOLDED)
+
+
+class SourceEndpoints(Row, frozen=True, kw_only=True):
+    """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name; `unusable`:
+    entries that are no endpoint for anyone."""
+
+    ports: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
+    unusable: tuple[Unusable, ...] = ()
+
+
+class CellIndex(Row, frozen=True, kw_only=True):
+    """The cells of a service port: (traits, sum of its endpoints' weights), sorted. `duplicates`: rule 10's losers, who are in no cell.
+    `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always empty."""
+
+    cells: tuple[tuple[Traits, int], ...] = ()
+    duplicates: tuple[Unusable, ...] = ()
+    shared: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
+
+
+class Identities(Row, frozen=True, kw_only=True):
+    """Who may answer for a service: the SPIFFE URIs of every pod behind any slice entry, ready or not, in all clusters, sorted. `mtls`: whether any of
+    its endpoints speaks mTLS; `unknown`: whether one does whose identity is not known (rule 11)."""
+
+    sans: tuple[SpiffeID, ...] = ()
+    mtls: bool = False
+    unknown: bool = False
+
+
+class NetworkGateway(NamedTuple):
+    """One address through which a network is reached. `cluster` is empty for those of mesh.networks with an address. Sorts by (address, port)."""
+
+    address: str
+    port: int
+    network: NetworkID
+    cluster: ClusterID
+    source: ObjectRef
+
+
+class Standpoint(Row, frozen=True, kw_only=True):
+    """Where a proxy stands, worked out from its Node and the mesh. Empty parts are unknown.
+
+    `families`: what it can dial. `pod`: its own, where one is known. `network_gateway`: a router selected by a network's gateway Service.
+    `inferred`: in words, what was worked out and how; explain's.
+    """
+
+    cluster: ClusterID
+    network: NetworkID
+    namespace: str
+    families: frozenset[IPFamily]
+    view: tuple[NetworkID, ...] | None
+    locality: Locality
+    node: str = ""
+    pod: ObjectKey | None = None
+    network_gateway: bool = False
+    identity: SpiffeID = SpiffeID("")
+    trust_domain: str = "cluster.local"
+    labels: Labels = ()
+    inferred: tuple[str, ...] = ()
+
+
+class Horizon(NamedTuple):
+    """What of a standpoint decides the endpoints of one service, and nothing more: proxies with equal horizons share one assignment.
+
+    `cluster` and `node` are set only for cluster-local and node-local services. `view` None: all networks. `own_network_only`: for
+    passthrough clusters, and all clusters of a network's gateway (rule 8). `mtls_only`: passthrough clusters.
+    """
+
+    network: NetworkID
+    families: frozenset[IPFamily]
+    view: tuple[NetworkID, ...] | None = None
+    cluster: ClusterID = ClusterID("")
+    node: str = ""
+    own_network_only: bool = False
+    mtls_only: bool = False
+
+
+class Verdict(Row, frozen=True, kw_only=True):
+    """In or out, and by which rule and objects. `gateways`: with VIA_GATEWAY the candidates that share the weight, sorted."""
+
+    rule: Rule
+    gateways: tuple[NetworkGateway, ...] = ()
+    because: tuple[ObjectRef, ...] = ()
+    note: str = ""
+
+
+class NetworkGateways(Row, frozen=True, kw_only=True):
+    """The gateways of one network, sorted, each address once per cluster. `ignored`: configured or labelled candidates that give no address now, with the
+    reason in words (port not exposed, hostname not resolved yet, no ingress address, ...)."""
+
+    gateways: tuple[NetworkGateway, ...] = ()
+    ignored: tuple[tuple[ObjectRef, str], ...] = ()
+
+
+class GatewayShare(NamedTuple):
+    """A gateway as an endpoint: its whole weight in this assignment."""
+
+    gateway: NetworkGateway
+    weight: int
+
+
+class LocalityGroup(Row, frozen=True, kw_only=True):
+    """One LocalityLbEndpoints: cells of direct endpoints in order, then gateways by (address, port). `weight` is the sum of all endpoints' weights."""
+
+    locality: Locality
+    priority: int
+    direct: tuple[Traits, ...]
+    gateways: tuple[GatewayShare, ...]
+    weight: int
+
+
+class Folded(NamedTuple):
+    """A gateway's share that stands in another locality's group than its endpoints' (rule 7)."""
+
+    gateway: NetworkGateway
+    locality: Locality
+    into: Locality
+    weight: int
+
+
+class SplitHorizon(Row, frozen=True, kw_only=True):
+    """The endpoints of a service port as seen from a horizon.
+
+    `scale`: what every direct endpoint's weight is multiplied by (the least common multiple of rule 6). `groups`: sorted by (priority,
+    locality). `without`: endpoints of the direct cells that are left out here because another network's endpoint has the same address
+    (only a proxy of unknown network can see both), as (cell, address, port). `rounded`: whether weights had to be scaled down to fit (rule 6).
+    """
+
+    scale: int
+    groups: tuple[LocalityGroup, ...]
+    folded: tuple[Folded, ...] = ()
+    without: tuple[tuple[Traits, str, int], ...] = ()
+    rounded: bool = False

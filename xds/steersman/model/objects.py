@@ -1,0 +1,193 @@
+"""Kubernetes and Istio objects, flattened to the fields that decide what a proxy sees.
+
+What decides nothing (status churn, managed fields, most annotations) is not kept, so that a change of it is no change here. Every
+sequence is a tuple in a stated order, so that equal objects are equal values. `created` is metadata.creationTimestamp as written
+(RFC 3339, UTC), "" where absent; it comes first in every tie-break.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from steersman.model.ids import IPFamily, Labels, Locality, ObjectKey
+
+
+class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Base of everything that exists by the thousand.
+
+    Subclasses repeat `frozen=True, kw_only=True`: the first is for type checkers, the second is not inherited.
+    """
+
+
+class Kind(StrEnum):
+    """The kinds of fact; each is one input table of the pipeline. The first six are Kubernetes' or Istio's own kind names."""
+
+    SERVICE = "Service"
+    ENDPOINT_SLICE = "EndpointSlice"
+    POD = "Pod"
+    NODE = "Node"
+    NAMESPACE = "Namespace"
+    GATEWAY = "Gateway"
+    MESH = "Mesh"
+    CLUSTER = "Cluster"
+    PROXY = "Proxy"
+    RESOLVED = "Resolved"
+    LEAF = "Leaf"
+    ROOT = "Root"
+    FINDING = "Finding"
+
+
+class Protocol(StrEnum):
+    """What a service port speaks, as far as listeners and clusters care. HTTPS and TLS are passed through as TCP."""
+
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    TCP = "TCP"
+    UDP = "UDP"
+
+    @property
+    def is_http(self) -> bool:
+        return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
+
+    @property
+    def is_http2(self) -> bool:
+        return self in (Protocol.HTTP2, Protocol.GRPC)
+
+
+class ServiceType(StrEnum):
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+    EXTERNAL_NAME = "ExternalName"
+
+
+class Port(Row, frozen=True, kw_only=True):
+    """A port of a Service. `protocol`: appProtocol, else the name's prefix, else TCP. `target_port`: a number, or the name of a
+    container's port; `node_port`: 0 where there is none."""
+
+    name: str
+    port: int
+    protocol: Protocol
+    target_port: int | str
+    node_port: int = 0
+
+
+class Service(Row, frozen=True, kw_only=True):
+    """A v1 Service. `cluster_ips`: canonical addresses in the order of spec.ipFamilies, none when headless. `ingress`: the load balancer's
+    IPs and hostnames in order. `export_to`: the annotation networking.istio.io/exportTo, sorted; empty means every namespace."""
+
+    key: ObjectKey
+    created: str = ""
+    type: ServiceType = ServiceType.CLUSTER_IP
+    headless: bool = False
+    cluster_ips: tuple[str, ...] = ()
+    families: tuple[IPFamily, ...] = ()
+    external_name: str = ""
+    ports: tuple[Port, ...] = ()
+    selector: Labels = ()
+    labels: Labels = ()
+    export_to: tuple[str, ...] = ()
+    node_selector: Labels = ()
+    publish_not_ready: bool = False
+    node_local: bool = False
+    ingress: tuple[str, ...] = ()
+    external_ips: tuple[str, ...] = ()
+
+
+class SlicePort(Row, frozen=True, kw_only=True):
+    """A port of an EndpointSlice. `port` None means all ports of the endpoint."""
+
+    name: str
+    port: int | None
+
+
+class SliceEndpoint(Row, frozen=True, kw_only=True):
+    """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). The conditions are
+    filled in by Kubernetes' defaults: ready and serving true, terminating false. `pod` is targetRef's name, of a Pod, or ""."""
+
+    address: str
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    node: str = ""
+    zone: str = ""
+    hostname: str = ""
+    pod: str = ""
+
+
+class EndpointSlice(Row, frozen=True, kw_only=True):
+    """A discovery.k8s.io/v1 EndpointSlice. `service`: label kubernetes.io/service-name. FQDN slices are not kept."""
+
+    key: ObjectKey
+    created: str = ""
+    service: str
+    family: IPFamily
+    ports: tuple[SlicePort, ...] = ()
+    endpoints: tuple[SliceEndpoint, ...] = ()
+
+
+class Pod(Row, frozen=True, kw_only=True):
+    """A v1 Pod. `ips`: canonical status.podIPs, the primary first. `ports`: (name, number) of named container ports. `active`: phase neither
+    Succeeded nor Failed. `ready`: the Ready condition, and active and not being deleted."""
+
+    key: ObjectKey
+    created: str = ""
+    ips: tuple[str, ...] = ()
+    labels: Labels = ()
+    locality_label: str = ""
+    node: str = ""
+    service_account: str = "default"
+    ports: tuple[tuple[str, int], ...] = ()
+    active: bool = True
+    ready: bool = False
+    terminating: bool = False
+
+
+class Node(Row, frozen=True, kw_only=True):
+    """A v1 Node, key without namespace. `addresses`: ExternalIP addresses, else InternalIP ones, in order, for gateways of type NodePort."""
+
+    key: ObjectKey
+    locality: Locality = Locality()
+    labels: Labels = ()
+    addresses: tuple[str, ...] = ()
+
+
+class Namespace(Row, frozen=True, kw_only=True):
+    """A v1 Namespace, key without namespace."""
+
+    key: ObjectKey
+    labels: Labels = ()
+
+
+class TLSMode(StrEnum):
+    """tls.mode of an Istio Gateway's server; NONE where the server has no tls."""
+
+    NONE = ""
+    PASSTHROUGH = "PASSTHROUGH"
+    SIMPLE = "SIMPLE"
+    MUTUAL = "MUTUAL"
+    AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
+    ISTIO_MUTUAL = "ISTIO_MUTUAL"
+    OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
+
+
+class GatewayServer(Row, frozen=True, kw_only=True):
+    """A server of an Istio Gateway. `protocol`: upper case, as Istio writes it (HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS).
+    `hosts`: as written, each `[NAMESPACE/]DNSNAME`, sorted."""
+
+    port: int
+    port_name: str
+    protocol: str
+    hosts: tuple[str, ...]
+    tls_mode: TLSMode = TLSMode.NONE
+    bind: str = ""
+
+
+class Gateway(Row, frozen=True, kw_only=True):
+    """A networking.istio.io Gateway (v1, v1beta1, v1alpha3)."""
+
+    key: ObjectKey
+    created: str = ""
+    selector: Labels = ()
+    servers: tuple[GatewayServer, ...] = ()

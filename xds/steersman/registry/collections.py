@@ -1,0 +1,155 @@
+"""The collections of the registry: the input tables, the indexes over them, and the mesh that is derived from them."""
+
+from typing import Any, NamedTuple
+
+from steersman.graph import Derived, Index, Table
+from steersman.model.config import ClusterConfig, MeshConfig
+from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
+from steersman.model.ids import ClusterID, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
+from steersman.model.mesh import (
+    CellIndex,
+    Endpoint,
+    Identities,
+    MeshService,
+    NetworkGateways,
+    ObjectRef,
+    SourceEndpoints,
+    Traits,
+)
+from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Service
+from steersman.model.proxy import Proxy
+from steersman.names import NETWORK_LABEL
+
+# -- facts --------------------------------------------------------------------------------------------------------------------
+
+MESH: Table[str, MeshConfig] = Table("mesh")
+CLUSTERS: Table[ClusterID, ClusterConfig] = Table("clusters")
+SERVICES: Table[ObjectKey, Service] = Table("services")
+SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices")
+PODS: Table[ObjectKey, Pod] = Table("pods")
+NODES: Table[ObjectKey, Node] = Table("nodes")
+NAMESPACES: Table[ObjectKey, Namespace] = Table("namespaces")
+GATEWAYS: Table[ObjectKey, Gateway] = Table("gateways")
+PROXIES: Table[str, Proxy] = Table("proxies")
+RESOLVED: Table[str, Resolved] = Table("resolved", wanted=True)
+LEAVES: Table[LeafKey, Leaf] = Table("leaves", wanted=True)
+ROOTS: Table[str, Root] = Table("roots")
+FINDINGS: Table[FindingKey, Finding] = Table("findings")
+"""Findings are kept with the other facts so that they come and go with their cause; nothing is computed from them."""
+
+TABLES: dict[Kind, Table[Any, Any]] = {
+    Kind.MESH: MESH,
+    Kind.CLUSTER: CLUSTERS,
+    Kind.SERVICE: SERVICES,
+    Kind.ENDPOINT_SLICE: SLICES,
+    Kind.POD: PODS,
+    Kind.NODE: NODES,
+    Kind.NAMESPACE: NAMESPACES,
+    Kind.GATEWAY: GATEWAYS,
+    Kind.PROXY: PROXIES,
+    Kind.RESOLVED: RESOLVED,
+    Kind.LEAF: LEAVES,
+    Kind.ROOT: ROOTS,
+    Kind.FINDING: FINDINGS,
+}
+
+# -- indexes ------------------------------------------------------------------------------------------------------------------
+
+
+class ClusterAddress(NamedTuple):
+    """An address as one cluster means it: two clusters may use the same one for different things."""
+
+    cluster: ClusterID
+    address: str
+
+
+class LabelKey(NamedTuple):
+    """A label of objects in one namespace of one cluster."""
+
+    cluster: ClusterID
+    namespace: str
+    label: str
+    value: str
+
+
+ALL_CLUSTERS: Index[str, ClusterID] = Index("clusters.all", CLUSTERS, lambda cluster: ("",))
+ALL_SERVICES: Index[str, ObjectKey] = Index("services.all", SERVICES, lambda service: ("",))
+SERVICES_NAMED: Index[ServiceKey, ObjectKey] = Index(
+    "services.named", SERVICES, lambda service: (ServiceKey(service.key.namespace, service.key.name),)
+)
+SERVICES_AT: Index[ClusterAddress, ObjectKey] = Index(
+    "services.at", SERVICES, lambda service: tuple(ClusterAddress(service.key.cluster, ip) for ip in service.cluster_ips)
+)
+SERVICES_OF_NETWORK: Index[NetworkID, ObjectKey] = Index(
+    "services.of_network",
+    SERVICES,
+    lambda service: (NetworkID(label(service.labels, NETWORK_LABEL)),) if label(service.labels, NETWORK_LABEL) else (),
+)
+NETWORK_SERVICES_IN: Index[tuple[ClusterID, str], ObjectKey] = Index(
+    "services.of_network.in",
+    SERVICES,
+    lambda service: ((service.key.cluster, service.key.namespace),) if label(service.labels, NETWORK_LABEL) else (),
+)
+SLICES_OF: Index[ObjectKey, ObjectKey] = Index(
+    "endpointslices.of", SLICES, lambda piece: (ObjectKey(piece.key.cluster, piece.key.namespace, piece.service),)
+)
+PODS_AT: Index[ClusterAddress, ObjectKey] = Index(
+    "pods.at", PODS, lambda pod: tuple(ClusterAddress(pod.key.cluster, ip) for ip in pod.ips) if pod.active else ()
+)
+PODS_LABELLED: Index[LabelKey, ObjectKey] = Index(
+    "pods.labelled", PODS, lambda pod: tuple(LabelKey(pod.key.cluster, pod.key.namespace, name, value) for name, value in pod.labels)
+)
+GATEWAYS_IN: Index[ClusterID, ObjectKey] = Index("gateways.in", GATEWAYS, lambda gateway: (gateway.key.cluster,))
+
+INDEXES: tuple[Index[Any, Any], ...] = (
+    ALL_CLUSTERS,
+    ALL_SERVICES,
+    SERVICES_NAMED,
+    SERVICES_AT,
+    SERVICES_OF_NETWORK,
+    NETWORK_SERVICES_IN,
+    SLICES_OF,
+    PODS_AT,
+    PODS_LABELLED,
+    GATEWAYS_IN,
+)
+
+# -- the mesh -----------------------------------------------------------------------------------------------------------------
+
+
+class CellKey(NamedTuple):
+    """Endpoints of one service port that no rule can tell apart."""
+
+    port: ServicePortKey
+    traits: Traits
+
+
+SERVICE_KEYS: Derived[str, tuple[ServiceKey, ...]] = Derived("service_keys")
+"""Every service of the mesh, sorted; key "" ."""
+
+MESH_SERVICES: Derived[ServiceKey, MeshService | None] = Derived("mesh_services")
+
+VISIBLE_SERVICES: Derived[str, tuple[ServiceKey, ...]] = Derived("visible_services")
+"""By the client's namespace: the services that exportTo lets it use, sorted."""
+
+CLUSTER_NETWORKS: Derived[ClusterID, tuple[NetworkID, ObjectRef | None]] = Derived("cluster_networks")
+"""The network of a cluster's endpoints that no label of their own places, and what says so (rule 1 without fromCidr)."""
+
+SLICE_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("slice_endpoints")
+"""By EndpointSlice."""
+
+POD_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("pod_endpoints")
+"""By a cluster's Service that has no EndpointSlices: from the Pods that it selects."""
+
+CELL_INDEX: Derived[ServicePortKey, CellIndex] = Derived("cell_index")
+
+CELLS: Derived[CellKey, tuple[Endpoint, ...]] = Derived("cells")
+"""Sorted by (address, port), each address once."""
+
+IDENTITIES: Derived[ServiceKey, Identities] = Derived("identities")
+
+NETWORK_GATEWAYS: Derived[NetworkID, NetworkGateways] = Derived("network_gateways")
+
+VIPS: Derived[tuple[ServiceKey, ClusterID], tuple[str, ...]] = Derived("vips")
+"""The addresses by which a proxy in that cluster knows the service: its own cluster's, else the lowest other cluster's by name
+of those that nothing local holds, else none."""

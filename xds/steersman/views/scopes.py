@@ -1,0 +1,77 @@
+"""Scopes: the projections of a standpoint that lists of resources depend on. Proxies of equal scope share the lists and the bytes."""
+
+from typing import NamedTuple
+
+from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServicePortKey
+from steersman.model.mesh import Horizon
+from steersman.model.objects import Protocol
+from steersman.model.proxy import Interception
+
+
+class OutboundClusters(NamedTuple):
+    """What a client in this namespace may call: decides outbound clusters."""
+
+    namespace: str
+
+
+class Outbound(NamedTuple):
+    """Decides outbound listeners and routes.
+
+    `cluster`: whose VIPs count. `network`, `families`: which headless pods get a listener. `bind`: with interception NONE the address of bound listeners,
+    else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE).
+    """
+
+    namespace: str
+    cluster: ClusterID
+    network: NetworkID
+    families: frozenset[IPFamily]
+    interception: Interception
+    bind: str = ""
+    low_ports: bool = True
+
+
+class Endpoints(NamedTuple):
+    """Decides endpoints: what a namespace may call, as seen from `horizon` (its `cluster` and `node` are the proxy's here, and are dropped
+    for services that are not local to them)."""
+
+    namespace: str
+    horizon: Horizon
+
+
+class InboundPort(NamedTuple):
+    """A port on which a workload is called. `port`: the target port, at the endpoint's address. `services`: whose, sorted. The protocol is that of the
+    oldest service port with that target."""
+
+    port: int
+    protocol: Protocol
+    services: tuple[ServicePortKey, ...]
+
+
+class Inbound(NamedTuple):
+    """Decides inbound listeners and clusters; equal for all replicas of a workload unless they bind addresses of their own.
+
+    `trust_domains`: whose identities may call, sorted. `addresses`: with interception NONE the workload's addresses to bind, else none.
+    `app`: where the application listens, with NONE.
+    """
+
+    ports: tuple[InboundPort, ...]
+    interception: Interception
+    trust_domains: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    app: str = ""
+
+
+class Router(NamedTuple):
+    """Decides a router's listeners, routes and clusters: the Istio Gateways that select it, sorted, and what its namespace may call."""
+
+    namespace: str
+    cluster: ClusterID
+    gateways: tuple[ObjectKey, ...]
+    families: frozenset[IPFamily]
+
+
+class Proxyless(NamedTuple):
+    """Decides what a gRPC client (GENERATOR grpc) in this namespace may dial."""
+
+    namespace: str
+    cluster: ClusterID
