@@ -16,7 +16,7 @@ ROOM = pytest.StashKey[Room]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--update-golden", action="store_true", help="rewrite the golden files from what the code gives now, and prune those of no case"
+        "--update-golden", action="store_true", help="rewrite golden files from what the code gives now, prune those of no case"
     )
 
 
