@@ -1,6 +1,6 @@
 """The wiring: every table, index and derived collection, and which may read which. Data flows down this page, never up.
 
-    facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (bytes) -> manifests (what each proxy is sent)
+facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (bytes) -> manifests (what each proxy is sent)
 """
 
 from collections.abc import Generator, Iterable

@@ -1,0 +1,279 @@
+"""The engine by itself: tracked reads, early cutoff, demand, wants, failures; and that any history ends where a fresh build starts."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steersman.graph import ComputeFailed, Derived, Graph, Index, NodeRef, Reader, Table, UndeclaredRead
+
+
+class Row(NamedTuple):
+    group: str
+    size: int
+
+
+ROWS: Table[str, Row] = Table("rows")
+NAMES: Table[str, str] = Table("names", wanted=True)
+IN_GROUP: Index[str, str] = Index("in_group", ROWS, lambda row: (row.group,))
+TOTAL: Derived[str, int] = Derived("total")
+PARITY: Derived[str, str] = Derived("parity")
+REPORT: Derived[str, str] = Derived("report")
+
+
+class Counted:
+    """The test graph, which counts how often each collection's function ran."""
+
+    def __init__(self) -> None:
+        self.ran: Counter[str] = Counter()
+        self.graph = Graph()
+        self.graph.table(ROWS)
+        self.graph.table(NAMES)
+        self.graph.index(IN_GROUP)
+        self.graph.derive(TOTAL, self.total, reads=(ROWS, IN_GROUP))
+        self.graph.derive(PARITY, self.parity, reads=(TOTAL,))
+        self.graph.derive(REPORT, self.report, reads=(PARITY, NAMES, ROWS))
+
+    def total(self, read: Reader, group: str) -> int:
+        self.ran["total"] += 1
+        return sum(row.size for row in (read(ROWS, name) for name in read(IN_GROUP, group)) if row is not None)
+
+    def parity(self, read: Reader, group: str) -> str:
+        self.ran["parity"] += 1
+        return "even" if read(TOTAL, group) % 2 == 0 else "odd"
+
+    def report(self, read: Reader, group: str) -> str:
+        self.ran["report"] += 1
+        if read(PARITY, group) == "even":
+            return f"{group} is even"
+        return f"{group} is odd, says {read(NAMES, group) or 'nobody'}"
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def changed(graph: Graph) -> set[NodeRef]:
+    return set(graph.settle().changed)
+
+
+def test_a_demanded_value_is_computed_and_reported_once(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 2))
+    graph.demand(REPORT, "g")
+    assert changed(graph) == {NodeRef(REPORT, "g")}
+    assert graph.value(REPORT, "g") == "g is even"
+    assert changed(graph) == set()
+    assert counted.ran == {"total": 1, "parity": 1, "report": 1}
+
+
+def test_nothing_is_computed_without_demand(counted: Counted) -> None:
+    counted.graph.put(ROWS, "a", Row("g", 2))
+    assert counted.graph.settle().computed == 0
+    assert not counted.ran
+
+
+def test_an_equal_row_is_no_event(counted: Counted) -> None:
+    assert counted.graph.put(ROWS, "a", Row("g", 2))
+    assert not counted.graph.put(ROWS, "a", Row("g", 2))
+    assert not counted.graph.delete(ROWS, "b")
+
+
+def test_a_value_that_comes_out_equal_stops_there(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 2))
+    graph.demand(REPORT, "g")
+    graph.settle()
+    counted.ran.clear()
+    graph.put(ROWS, "a", Row("g", 4))
+    assert changed(graph) == set()
+    assert counted.ran == {"total": 1, "parity": 1}
+
+
+def test_what_was_not_read_computes_nothing(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 2))
+    graph.demand(REPORT, "g")
+    graph.settle()
+    counted.ran.clear()
+    graph.put(ROWS, "b", Row("h", 3))
+    graph.put(NAMES, "g", "ann")
+    assert changed(graph) == set()
+    assert not counted.ran
+
+
+def test_reads_follow_the_values_that_decided_them(counted: Counted) -> None:
+    graph = counted.graph
+    graph.demand(REPORT, "g")
+    graph.put(ROWS, "a", Row("g", 1))
+    graph.settle()
+    assert graph.wanted(NAMES) == {"g"}
+    graph.put(NAMES, "g", "ann")
+    assert changed(graph) == {NodeRef(REPORT, "g")}
+    assert graph.value(REPORT, "g") == "g is odd, says ann"
+    assert graph.take_wants_changed()
+    graph.put(ROWS, "a", Row("g", 2))
+    graph.settle()
+    assert graph.wanted(NAMES) == frozenset()
+    assert graph.take_wants_changed()
+    assert not graph.take_wants_changed()
+
+
+def test_what_nobody_needs_is_forgotten_with_all_that_only_it_read(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 1))
+    graph.demand(REPORT, "g")
+    graph.demand(REPORT, "g")
+    graph.settle()
+    held = graph.size
+    graph.release(REPORT, "g")
+    graph.settle()
+    assert graph.size == held
+    graph.release(REPORT, "g")
+    graph.settle()
+    assert graph.size == 0
+    with pytest.raises(KeyError):
+        graph.value(REPORT, "g")
+
+
+def test_a_value_demanded_and_released_before_settling_leaves_nothing(counted: Counted) -> None:
+    counted.graph.demand(REPORT, "g")
+    counted.graph.release(REPORT, "g")
+    assert changed(counted.graph) == set()
+    assert counted.graph.size == 0
+
+
+def test_an_undeclared_read_is_an_error() -> None:
+    graph = Graph()
+    graph.table(ROWS)
+    graph.table(NAMES)
+    graph.derive(REPORT, lambda read, key: str(read(NAMES, key)), reads=(ROWS,))
+    graph.demand(REPORT, "g")
+    with pytest.raises(UndeclaredRead, match="report read names, which its edge does not declare"):
+        graph.settle()
+
+
+def test_a_failure_costs_its_readers_and_nobody_else(counted: Counted) -> None:
+    def fragile(read: Reader, key: str) -> int:
+        row = read(ROWS, key)
+        return 10 // row.size if row else 0
+
+    graph = Graph()
+    graph.table(ROWS)
+    graph.derive(TOTAL, fragile, reads=(ROWS,))
+    graph.derive(PARITY, lambda read, key: str(read(TOTAL, key)), reads=(TOTAL,))
+    for name, size in (("bad", 0), ("good", 5)):
+        graph.put(ROWS, name, Row("g", size))
+        graph.demand(PARITY, name)
+    assert changed(graph) == {NodeRef(PARITY, "good"), NodeRef(PARITY, "bad")}
+    assert graph.value(PARITY, "good") == "2"
+    with pytest.raises(ComputeFailed, match=r"total\[bad\]: ZeroDivisionError"):
+        graph.value(PARITY, "bad")
+    graph.put(ROWS, "bad", Row("g", 1))
+    assert changed(graph) == {NodeRef(PARITY, "bad")}
+    assert graph.value(PARITY, "bad") == "10"
+
+
+def test_a_question_is_answered_and_leaves_no_trace(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 1))
+    assert graph.ask(REPORT, "g") == "g is odd, says nobody"
+    assert graph.size == 0
+    assert graph.settled
+
+
+def test_a_question_amid_unsettled_changes_is_refused(counted: Counted) -> None:
+    graph = counted.graph
+    graph.demand(REPORT, "g")
+    with pytest.raises(ValueError, match="wait to be settled"):
+        graph.ask(REPORT, "g")
+
+
+def test_the_facts_behind_a_value_are_recorded(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 1))
+    graph.put(ROWS, "b", Row("h", 1))
+    graph.demand(REPORT, "g")
+    graph.settle()
+    assert set(graph.inputs_of(REPORT, "g")) == {NodeRef(IN_GROUP, "g"), NodeRef(ROWS, "a"), NodeRef(NAMES, "g")}
+
+
+def test_wiring_twice_or_too_late_is_refused(counted: Counted) -> None:
+    with pytest.raises(ValueError, match="added twice"):
+        counted.graph.table(ROWS)
+    counted.graph.put(ROWS, "a", Row("g", 1))
+    with pytest.raises(ValueError, match="had rows"):
+        counted.graph.index(Index("late", ROWS, lambda row: (row.group,)))
+
+
+def test_each_value_is_computed_at_most_once_a_settlement(counted: Counted) -> None:
+    graph = counted.graph
+    graph.demand(REPORT, "g")
+    graph.demand(TOTAL, "g")
+    for number in range(50):
+        graph.put(ROWS, str(number), Row("g", 1))
+    graph.put(NAMES, "g", "ann")
+    graph.settle()
+    assert max(counted.ran.values()) == 1
+
+
+KEYS = st.sampled_from("abcdef")
+GROUPS = st.sampled_from("gh")
+EVENTS = st.one_of(
+    st.tuples(st.just("row"), KEYS, st.builds(Row, GROUPS, st.integers(0, 3))),
+    st.tuples(st.just("drop"), KEYS),
+    st.tuples(st.just("name"), GROUPS, st.sampled_from(["ann", "bob"])),
+    st.tuples(st.just("unname"), GROUPS),
+    st.tuples(st.just("demand"), GROUPS),
+    st.tuples(st.just("release"), GROUPS),
+    st.tuples(st.just("settle")),
+)
+
+
+@given(st.lists(EVENTS, max_size=60))
+@settings(deadline=None)
+def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(events: list[tuple[object, ...]]) -> None:
+    """Also: what is reported as changed is exactly what differs from the last settlement, and nothing unneeded is held."""
+    graph = Counted().graph
+    demands: Counter[str] = Counter()
+    seen: dict[str, str] = {}
+
+    def settled() -> None:
+        reported = {ref.key for ref in graph.settle().changed}
+        now = {group: graph.value(REPORT, group) for group in demands if demands[group]}
+        assert {group for group in now if seen.get(group) != now[group]} <= reported
+        assert reported <= set(now)
+        seen.clear()
+        seen.update(now)
+        fresh = Counted().graph
+        for table in (ROWS, NAMES):
+            for key, row in graph.rows(table).items():  # type: ignore[arg-type]
+                fresh.put(table, key, row)  # type: ignore[type-var]
+        for group in now:
+            fresh.demand(REPORT, group)
+        fresh.settle()
+        assert now == {group: fresh.value(REPORT, group) for group in now}
+        assert graph.size == fresh.size
+
+    for event in events:
+        match event:
+            case ("row", str(key), Row() as row):
+                graph.put(ROWS, key, row)
+            case ("drop", str(key)):
+                graph.delete(ROWS, key)
+            case ("name", str(group), str(name)):
+                graph.put(NAMES, group, name)
+            case ("unname", str(group)):
+                graph.delete(NAMES, group)
+            case ("demand", str(group)):
+                graph.demand(REPORT, group)
+                demands[group] += 1
+            case ("release", str(group)) if demands[group]:
+                graph.release(REPORT, group)
+                demands[group] -= 1
+            case ("settle",):
+                settled()
+    settled()
