@@ -249,9 +249,10 @@ def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(events: li
         seen.clear()
         seen.update(now)
         fresh = Counted().graph
-        for table in (ROWS, NAMES):
-            for key, row in graph.rows(table).items():  # type: ignore[arg-type]
-                fresh.put(table, key, row)  # type: ignore[type-var]
+        for name, row in graph.rows(ROWS).items():
+            fresh.put(ROWS, name, row)
+        for group, name in graph.rows(NAMES).items():
+            fresh.put(NAMES, group, name)
         for group in now:
             fresh.demand(REPORT, group)
         fresh.settle()

@@ -18,8 +18,8 @@ Cause = tuple[Kind, Any]
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with their origins
-    as of then (None for one that was deleted). `computed`: how many values it took."""
+    """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with
+    their origins as of then (None for one that was deleted). `computed`: how many values it took."""
 
     number: int
     causes: tuple[tuple[Cause, Origin | None], ...]

@@ -264,7 +264,8 @@ class Graph:
             self._loose[node] = None
 
     def value(self, collection: Collection[K, V], key: K) -> V:
-        """The value as of the last settlement, of a key that is demanded or read. Raises KeyError for others, ComputeFailed for a failed one."""
+        """The value as of the last settlement, of a key that is demanded or read. Raises KeyError for others, ComputeFailed for a failed
+        one."""
         found = self._plans[collection].nodes[key].value
         if type(found) is _Failed:
             raise found.error
@@ -380,7 +381,7 @@ class Graph:
             raise
         except ComputeFailed as failure:
             value = _Failed(failure)
-        except Exception as cause:  # this loop owns the radius of one node: it names what was lost and who reads it fails with it
+        except Exception as cause:  # noqa: BLE001 - this loop owns the radius of one node; who reads it fails with it, by name
             value = _Failed(ComputeFailed(NodeRef(plan.collection, node.key), cause))
         self._relink(node, recorder.deps)
         old = node.value

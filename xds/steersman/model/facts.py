@@ -60,7 +60,8 @@ class Finding(Row, frozen=True, kw_only=True):
     """Something a user should know and can mend. Facts of kind FINDING come from sources (key: FindingKey); doctor adds those that
     only the whole mesh shows.
 
-    `id`: stable, kebab-case, documented in docs/findings.md. `object`: "Kind cluster/namespace/name", or what it is about. `place`: FILE:LINE or "".
+    `id`: stable, kebab-case, documented in docs/findings.md. `object`: "Kind cluster/namespace/name", or what it is about. `place`:
+    FILE:LINE or "".
     """
 
     id: str
@@ -81,7 +82,8 @@ class FindingKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Resolved(Row, frozen=True, kw_only=True):
-    """Answer for a gateway's hostname (kind RESOLVED, key: the hostname). `addresses`: canonical, sorted; empty when the name exists without any."""
+    """Answer for a gateway's hostname (kind RESOLVED, key: the hostname). `addresses`: canonical, sorted; empty when the name exists
+    without any."""
 
     addresses: tuple[str, ...]
 

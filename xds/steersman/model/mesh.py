@@ -37,10 +37,10 @@ class Conflict(Row, frozen=True, kw_only=True):
 class MeshService(Row, frozen=True, kw_only=True):
     """The Services of one namespace and name in all clusters, as one.
 
-    `clusters`: those that have it, sorted. `vips`: (cluster, its canonical ClusterIPs in the order of its families) for clusters that have any, sorted by cluster.
-    `headless`, `external_name` (and `ports`' disputed details) are the oldest Service's. `ports`: by number. `export_to`: sorted, empty
-    is everywhere. `cluster_local`: endpoints of other clusters are never used. `node_local`: nor those of other nodes.
-    `labels`, `session`: from the oldest; `session`: draining endpoints stay in use.
+    `clusters`: those that have it, sorted. `vips`: (cluster, its canonical ClusterIPs in the order of its families) for clusters that
+    have any, sorted by cluster. `headless`, `external_name` (and `ports`' disputed details) are the oldest Service's. `ports`: by number.
+    `export_to`: sorted, empty is everywhere. `cluster_local`: endpoints of other clusters are never used. `node_local`: nor those of
+    other nodes. `labels`, `session`: from the oldest; `session`: draining endpoints stay in use.
     """
 
     key: ServiceKey
@@ -169,8 +169,8 @@ class Rule(StrEnum):
 
 
 class SourceEndpoints(Row, frozen=True, kw_only=True):
-    """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name; `unusable`:
-    entries that are no endpoint for anyone."""
+    """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name;
+    `unusable`: entries that are no endpoint for anyone."""
 
     ports: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
     unusable: tuple[Unusable, ...] = ()
@@ -186,8 +186,8 @@ class CellIndex(Row, frozen=True, kw_only=True):
 
 
 class Identities(Row, frozen=True, kw_only=True):
-    """Who may answer for a service: the SPIFFE URIs of every pod behind any slice entry, ready or not, in all clusters, sorted. `mtls`: whether any of
-    its endpoints speaks mTLS; `unknown`: whether one does whose identity is not known (rule 11)."""
+    """Who may answer for a service: the SPIFFE URIs of every pod behind any slice entry, ready or not, in all clusters, sorted. `mtls`:
+    whether any of its endpoints speaks mTLS; `unknown`: whether one does whose identity is not known (rule 11)."""
 
     sans: tuple[SpiffeID, ...] = ()
     mtls: bool = False
@@ -195,7 +195,8 @@ class Identities(Row, frozen=True, kw_only=True):
 
 
 class NetworkGateway(NamedTuple):
-    """One address through which a network is reached. `cluster` is empty for those of mesh.networks with an address. Sorts by (address, port)."""
+    """One address through which a network is reached. `cluster` is empty for those of mesh.networks with an address. Sorts by (address,
+    port)."""
 
     address: str
     port: int
@@ -252,8 +253,8 @@ class Verdict(Row, frozen=True, kw_only=True):
 
 
 class NetworkGateways(Row, frozen=True, kw_only=True):
-    """The gateways of one network, sorted, each address once per cluster. `ignored`: configured or labelled candidates that give no address now, with the
-    reason in words (port not exposed, hostname not resolved yet, no ingress address, ...)."""
+    """The gateways of one network, sorted, each address once per cluster. `ignored`: configured or labelled candidates that give no
+    address now, with the reason in words (port not exposed, hostname not resolved yet, no ingress address, ...)."""
 
     gateways: tuple[NetworkGateway, ...] = ()
     ignored: tuple[tuple[ObjectRef, str], ...] = ()
@@ -267,7 +268,8 @@ class GatewayShare(NamedTuple):
 
 
 class LocalityGroup(Row, frozen=True, kw_only=True):
-    """One LocalityLbEndpoints: cells of direct endpoints in order, then gateways by (address, port). `weight` is the sum of all endpoints' weights."""
+    """One LocalityLbEndpoints: cells of direct endpoints in order, then gateways by (address, port). `weight` is the sum of all
+    endpoints' weights."""
 
     locality: Locality
     priority: int
@@ -290,7 +292,8 @@ class SplitHorizon(Row, frozen=True, kw_only=True):
 
     `scale`: what every direct endpoint's weight is multiplied by (the least common multiple of rule 6). `groups`: sorted by (priority,
     locality). `without`: endpoints of the direct cells that are left out here because another network's endpoint has the same address
-    (only a proxy of unknown network can see both), as (cell, address, port). `rounded`: whether weights had to be scaled down to fit (rule 6).
+    (only a proxy of unknown network can see both), as (cell, address, port). `rounded`: whether weights had to be scaled down to fit
+    (rule 6).
     """
 
     scale: int

@@ -128,8 +128,8 @@ class EndpointSlice(Row, frozen=True, kw_only=True):
 
 
 class Pod(Row, frozen=True, kw_only=True):
-    """A v1 Pod. `ips`: canonical status.podIPs, the primary first. `ports`: (name, number) of named container ports. `active`: phase neither
-    Succeeded nor Failed. `ready`: the Ready condition, and active and not being deleted."""
+    """A v1 Pod. `ips`: canonical status.podIPs, the primary first. `ports`: (name, number) of named container ports. `active`: phase
+    neither Succeeded nor Failed. `ready`: the Ready condition, and active and not being deleted."""
 
     key: ObjectKey
     created: str = ""
@@ -145,7 +145,8 @@ class Pod(Row, frozen=True, kw_only=True):
 
 
 class Node(Row, frozen=True, kw_only=True):
-    """A v1 Node, key without namespace. `addresses`: ExternalIP addresses, else InternalIP ones, in order, for gateways of type NodePort."""
+    """A v1 Node, key without namespace. `addresses`: ExternalIP addresses, else InternalIP ones, in order, for gateways of type
+    NodePort."""
 
     key: ObjectKey
     locality: Locality = Locality()

@@ -22,8 +22,8 @@ class Interception(StrEnum):
 class Proxy(Row, frozen=True, kw_only=True):
     """One node id, as first told on its stream (kind PROXY, key: the node id).
 
-    What the Node leaves open is empty here, not guessed; `inferred` says in words what the parser filled in by rule, for explain. `network_view`
-    None means all networks. `ip`: from the id, else the peer's address. `instance_ips`: canonical.
+    What the Node leaves open is empty here, not guessed; `inferred` says in words what the parser filled in by rule, for explain.
+    `network_view` None means all networks. `ip`: from the id, else the peer's address. `instance_ips`: canonical.
     """
 
     id: str

@@ -17,8 +17,8 @@ class OutboundClusters(NamedTuple):
 class Outbound(NamedTuple):
     """Decides outbound listeners and routes.
 
-    `cluster`: whose VIPs count. `network`, `families`: which headless pods get a listener. `bind`: with interception NONE the address of bound listeners,
-    else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE).
+    `cluster`: whose VIPs count. `network`, `families`: which headless pods get a listener. `bind`: with interception NONE the address of
+    bound listeners, else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE).
     """
 
     namespace: str
@@ -39,8 +39,8 @@ class Endpoints(NamedTuple):
 
 
 class InboundPort(NamedTuple):
-    """A port on which a workload is called. `port`: the target port, at the endpoint's address. `services`: whose, sorted. The protocol is that of the
-    oldest service port with that target."""
+    """A port on which a workload is called. `port`: the target port, at the endpoint's address. `services`: whose, sorted. The protocol
+    is that of the oldest service port with that target."""
 
     port: int
     protocol: Protocol
