@@ -1,0 +1,122 @@
+"""What the admin interfaces need to see of a running server. The server stands above this layer and provides it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from steersman.admin.counters import Counters
+from steersman.model.objects import Row
+from steersman.model.proxy import Proxy
+from steersman.pipeline import Pipeline
+
+
+class Sync(StrEnum):
+    """How far a proxy is with one type: nothing sent, all acknowledged, something on its way, or the last thing sent refused."""
+
+    NOT_SENT = "NOT SENT"
+    SYNCED = "SYNCED"
+    STALE = "STALE"
+    ERROR = "ERROR"
+
+
+class TypeStatus(Row, frozen=True, kw_only=True):
+    """One resource type on one stream.
+
+    `subscribed`: names asked for, beside everything if `wildcard`. `resources`: how many the client holds, as far as was sent. `sent`,
+    `acked`: generation of the last response sent, and of the last one acknowledged; 0 for none. `pending`: whether a response waits for its ACK, or a
+    change for its response. `error`: the peer's words of its last NACK while nothing newer was acknowledged. `rejected`: the
+    names in that response, sorted.
+    """
+
+    type_url: str
+    wildcard: bool = False
+    subscribed: int = 0
+    resources: int = 0
+    sent: int = 0
+    acked: int = 0
+    pending: bool = False
+    error: str = ""
+    rejected: tuple[str, ...] = ()
+
+    @property
+    def sync(self) -> Sync:
+        if self.error:
+            return Sync.ERROR
+        if not self.sent:
+            return Sync.NOT_SENT
+        return Sync.STALE if self.pending else Sync.SYNCED
+
+
+class ConnectionStatus(Row, frozen=True, kw_only=True):
+    """One open ADS stream. `id`: unlike any other since the server started. `protocol`: "delta" or "sotw". `connected`: wall clock seconds.
+    `agent`: the client's own name and version, as "envoy 1.40.0". `types`: those asked for, in the order in which types are sent."""
+
+    id: str
+    proxy: Proxy
+    peer: str
+    protocol: str
+    connected: float
+    agent: str = ""
+    types: tuple[TypeStatus, ...] = ()
+
+
+class SourceState(StrEnum):
+    """`TIMED_OUT`: its syncTimeout passed before everything was told; the mesh is served without the rest. `FAILED`: it can't be read now and is
+    retried; what it told before still stands."""
+
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    TIMED_OUT = "timed out"
+    FAILED = "failed"
+
+
+class SourceStatus(Row, frozen=True, kw_only=True):
+    """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it reads, such as a directory.
+    `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not used. `error`: why it failed, or ""."""
+
+    name: str
+    kind: str
+    place: str
+    state: SourceState
+    objects: int = 0
+    ignored: int = 0
+    error: str = ""
+
+
+class ServerState(Protocol):
+    """A running server, to look at. Nothing here changes it.
+
+    The pipeline may be asked only where nothing waits to be settled: after `await settled()` and until the next await.
+    """
+
+    @property
+    def instance(self) -> str:
+        """Which server this is, such as its host's name."""
+        ...
+
+    @property
+    def started(self) -> float:
+        """Wall clock seconds."""
+        ...
+
+    @property
+    def pipeline(self) -> Pipeline: ...
+
+    @property
+    def counters(self) -> Counters: ...
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        """Every open stream, by (node id, id)."""
+        ...
+
+    def sources(self) -> Sequence[SourceStatus]:
+        """Every source, the clusters first, by name."""
+        ...
+
+    def not_ready(self) -> Sequence[str]:
+        """Why the server isn't ready, in sentences; empty when it is."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns, once, between settlements: with nothing of one half done and no fact waiting."""
+        ...
