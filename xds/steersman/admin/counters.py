@@ -28,12 +28,13 @@ class Histogram:
 class Counters:
     """Since this server started. "by type": under the short name of a resource type ("cds", ...; the type URL where it has none).
 
-    `pushes`: responses sent, by type. `pushed_resources`, `pushed_bytes`: what was in them, by type. `rejects`: NACKs, by type. `expired_nonces`:
-    requests with a nonce that is no longer the last one's, by type. `streams`: streams opened, by protocol ("delta", "sotw"). `closed`: streams
-    that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or "delete"). `generations`: settlements.
-    `computed`: values computed in them. `failures`: values whose computation raised. `internal_errors`: bugs that cost a stream or a
-    source. `settling`: seconds from the first fact taken to a complete generation. `convergence`: seconds from a fact's being seen to the
-    last response that it caused being handed to a stream, once a stream.
+    `pushes`: responses sent, by type. `pushed_resources`, `pushed_bytes`: what was in them, by type. `rejects`: NACKs, by type.
+    `expired_nonces`: requests with a nonce that is no longer the last one's, by type. `streams`: streams opened, by protocol
+    ("delta", "sotw"). `closed`: streams that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or
+    "delete"). `generations`: settlements. `computed`: values computed in them. `failures`: values whose computation raised.
+    `internal_errors`: bugs that cost a stream or a source. `settling`: seconds from the first fact taken to a complete
+    generation. `convergence`: seconds from a fact's being seen to the last response that it caused being handed to a stream, once
+    a stream.
     """
 
     def __init__(self) -> None:

@@ -22,10 +22,10 @@ class Sync(StrEnum):
 class TypeStatus(Row, frozen=True, kw_only=True):
     """One resource type on one stream.
 
-    `subscribed`: names asked for, beside everything if `wildcard`. `resources`: how many the client holds, as far as was sent. `sent`,
-    `acked`: generation of the last response sent, and of the last one acknowledged; 0 for none. `pending`: whether a response waits for its ACK, or a
-    change for its response. `error`: the peer's words of its last NACK while nothing newer was acknowledged. `rejected`: the
-    names in that response, sorted.
+    `subscribed`: names asked for, beside everything if `wildcard`. `resources`: how many the client holds, as far as was sent.
+    `sent`, `acked`: generation of the last response sent, and of the last one acknowledged; 0 for none. `pending`: whether a
+    response waits for its ACK, or a change for its response. `error`: the peer's words of its last NACK while nothing newer was
+    acknowledged. `rejected`: the names in that response, sorted.
     """
 
     type_url: str
@@ -48,8 +48,9 @@ class TypeStatus(Row, frozen=True, kw_only=True):
 
 
 class ConnectionStatus(Row, frozen=True, kw_only=True):
-    """One open ADS stream. `id`: unlike any other since the server started. `protocol`: "delta" or "sotw". `connected`: wall clock seconds.
-    `agent`: the client's own name and version, as "envoy 1.40.0". `types`: those asked for, in the order in which types are sent."""
+    """One open ADS stream. `id`: unlike any other since the server started. `protocol`: "delta" or "sotw". `connected`: wall
+    clock seconds. `agent`: the client's own name and version, as "envoy 1.40.0". `types`: those asked for, in the order in which
+    types are sent."""
 
     id: str
     proxy: Proxy
@@ -61,8 +62,8 @@ class ConnectionStatus(Row, frozen=True, kw_only=True):
 
 
 class SourceState(StrEnum):
-    """`TIMED_OUT`: its syncTimeout passed before everything was told; the mesh is served without the rest. `FAILED`: it can't be read now and is
-    retried; what it told before still stands."""
+    """`TIMED_OUT`: its syncTimeout passed before everything was told; the mesh is served without the rest. `FAILED`: it can't be
+    read now and is retried; what it told before still stands."""
 
     SYNCING = "syncing"
     SYNCED = "synced"
@@ -71,8 +72,9 @@ class SourceState(StrEnum):
 
 
 class SourceStatus(Row, frozen=True, kw_only=True):
-    """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it reads, such as a directory.
-    `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not used. `error`: why it failed, or ""."""
+    """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it
+    reads, such as a directory. `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not
+    used. `error`: why it failed, or ""."""
 
     name: str
     kind: str
