@@ -1,0 +1,326 @@
+import datetime
+
+from google.protobuf import any_pb2 as _any_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetServerRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Server(_message.Message):
+    __slots__ = ("instance", "version", "started", "ready", "not_ready", "generation", "sources")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    NOT_READY_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    version: str
+    started: _timestamp_pb2.Timestamp
+    ready: bool
+    not_ready: _containers.RepeatedScalarFieldContainer[str]
+    generation: int
+    sources: _containers.RepeatedCompositeFieldContainer[Source]
+    def __init__(self, instance: _Optional[str] = ..., version: _Optional[str] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready: _Optional[bool] = ..., not_ready: _Optional[_Iterable[str]] = ..., generation: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("name", "kind", "place", "state", "objects", "ignored", "error")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Source.State]
+        SYNCING: _ClassVar[Source.State]
+        SYNCED: _ClassVar[Source.State]
+        TIMED_OUT: _ClassVar[Source.State]
+        FAILED: _ClassVar[Source.State]
+    STATE_UNSPECIFIED: Source.State
+    SYNCING: Source.State
+    SYNCED: Source.State
+    TIMED_OUT: Source.State
+    FAILED: Source.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    place: str
+    state: Source.State
+    objects: int
+    ignored: int
+    error: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[_Union[Source.State, str]] = ..., objects: _Optional[int] = ..., ignored: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ListProxiesRequest(_message.Message):
+    __slots__ = ("proxy",)
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    proxy: str
+    def __init__(self, proxy: _Optional[str] = ...) -> None: ...
+
+class ListProxiesResponse(_message.Message):
+    __slots__ = ("proxies",)
+    PROXIES_FIELD_NUMBER: _ClassVar[int]
+    proxies: _containers.RepeatedCompositeFieldContainer[Proxy]
+    def __init__(self, proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ...) -> None: ...
+
+class Proxy(_message.Message):
+    __slots__ = ("id", "type", "name", "namespace", "cluster", "network", "inferred", "stream", "peer", "protocol", "agent", "connected", "server", "types")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    INFERRED_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    type: str
+    name: str
+    namespace: str
+    cluster: str
+    network: str
+    inferred: _containers.RepeatedScalarFieldContainer[str]
+    stream: str
+    peer: str
+    protocol: str
+    agent: str
+    connected: _timestamp_pb2.Timestamp
+    server: str
+    types: _containers.RepeatedCompositeFieldContainer[TypeStatus]
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., cluster: _Optional[str] = ..., network: _Optional[str] = ..., inferred: _Optional[_Iterable[str]] = ..., stream: _Optional[str] = ..., peer: _Optional[str] = ..., protocol: _Optional[str] = ..., agent: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ...) -> None: ...
+
+class TypeStatus(_message.Message):
+    __slots__ = ("type", "sync", "wildcard", "subscribed", "resources", "sent", "acked", "error", "rejected")
+    class Sync(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SYNC_UNSPECIFIED: _ClassVar[TypeStatus.Sync]
+        NOT_SENT: _ClassVar[TypeStatus.Sync]
+        SYNCED: _ClassVar[TypeStatus.Sync]
+        STALE: _ClassVar[TypeStatus.Sync]
+        ERROR: _ClassVar[TypeStatus.Sync]
+    SYNC_UNSPECIFIED: TypeStatus.Sync
+    NOT_SENT: TypeStatus.Sync
+    SYNCED: TypeStatus.Sync
+    STALE: TypeStatus.Sync
+    ERROR: TypeStatus.Sync
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    WILDCARD_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    ACKED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    sync: TypeStatus.Sync
+    wildcard: bool
+    subscribed: int
+    resources: int
+    sent: int
+    acked: int
+    error: str
+    rejected: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, type: _Optional[str] = ..., sync: _Optional[_Union[TypeStatus.Sync, str]] = ..., wildcard: _Optional[bool] = ..., subscribed: _Optional[int] = ..., resources: _Optional[int] = ..., sent: _Optional[int] = ..., acked: _Optional[int] = ..., error: _Optional[str] = ..., rejected: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetProxyConfigRequest(_message.Message):
+    __slots__ = ("proxy", "types")
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    proxy: str
+    types: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, proxy: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetProxyConfigResponse(_message.Message):
+    __slots__ = ("proxy", "generation", "resources")
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    proxy: str
+    generation: int
+    resources: _containers.RepeatedCompositeFieldContainer[Resource]
+    def __init__(self, proxy: _Optional[str] = ..., generation: _Optional[int] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
+
+class Resource(_message.Message):
+    __slots__ = ("type", "name", "version", "resource")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    name: str
+    version: str
+    resource: _any_pb2.Any
+    def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., resource: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("proxy", "service")
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    proxy: str
+    service: str
+    def __init__(self, proxy: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
+
+class Reference(_message.Message):
+    __slots__ = ("object", "place")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    object: str
+    place: str
+    def __init__(self, object: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("proxy", "service", "standpoint", "services", "notes", "ports")
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    STANDPOINT_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    proxy: str
+    service: str
+    standpoint: Standpoint
+    services: _containers.RepeatedCompositeFieldContainer[Reference]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    ports: _containers.RepeatedCompositeFieldContainer[PortExplanation]
+    def __init__(self, proxy: _Optional[str] = ..., service: _Optional[str] = ..., standpoint: _Optional[_Union[Standpoint, _Mapping]] = ..., services: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., ports: _Optional[_Iterable[_Union[PortExplanation, _Mapping]]] = ...) -> None: ...
+
+class Standpoint(_message.Message):
+    __slots__ = ("cluster", "network", "namespace", "locality", "families", "view", "inferred")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    LOCALITY_FIELD_NUMBER: _ClassVar[int]
+    FAMILIES_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    INFERRED_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    network: str
+    namespace: str
+    locality: str
+    families: _containers.RepeatedScalarFieldContainer[str]
+    view: _containers.RepeatedScalarFieldContainer[str]
+    inferred: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cluster: _Optional[str] = ..., network: _Optional[str] = ..., namespace: _Optional[str] = ..., locality: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., view: _Optional[_Iterable[str]] = ..., inferred: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PortExplanation(_message.Message):
+    __slots__ = ("port", "name", "protocol", "cluster", "candidates", "gateways", "notes")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    GATEWAYS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    name: str
+    protocol: str
+    cluster: str
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    gateways: _containers.RepeatedCompositeFieldContainer[GatewayShare]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, port: _Optional[int] = ..., name: _Optional[str] = ..., protocol: _Optional[str] = ..., cluster: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., gateways: _Optional[_Iterable[_Union[GatewayShare, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("address", "port", "admitted", "rule", "because", "note", "gateways", "pod", "cluster", "network", "locality", "mtls", "health", "weight", "source")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    ADMITTED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    GATEWAYS_FIELD_NUMBER: _ClassVar[int]
+    POD_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    LOCALITY_FIELD_NUMBER: _ClassVar[int]
+    MTLS_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    port: int
+    admitted: bool
+    rule: str
+    because: _containers.RepeatedCompositeFieldContainer[Reference]
+    note: str
+    gateways: _containers.RepeatedScalarFieldContainer[str]
+    pod: str
+    cluster: str
+    network: str
+    locality: str
+    mtls: bool
+    health: str
+    weight: int
+    source: Reference
+    def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ..., admitted: _Optional[bool] = ..., rule: _Optional[str] = ..., because: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., note: _Optional[str] = ..., gateways: _Optional[_Iterable[str]] = ..., pod: _Optional[str] = ..., cluster: _Optional[str] = ..., network: _Optional[str] = ..., locality: _Optional[str] = ..., mtls: _Optional[bool] = ..., health: _Optional[str] = ..., weight: _Optional[int] = ..., source: _Optional[_Union[Reference, _Mapping]] = ...) -> None: ...
+
+class GatewayShare(_message.Message):
+    __slots__ = ("address", "port", "network", "locality", "weight", "source")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    LOCALITY_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    port: int
+    network: str
+    locality: str
+    weight: int
+    source: Reference
+    def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ..., network: _Optional[str] = ..., locality: _Optional[str] = ..., weight: _Optional[int] = ..., source: _Optional[_Union[Reference, _Mapping]] = ...) -> None: ...
+
+class ListFindingsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListFindingsResponse(_message.Message):
+    __slots__ = ("findings",)
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("id", "severity", "object", "place", "cause", "remedy")
+    class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SEVERITY_UNSPECIFIED: _ClassVar[Finding.Severity]
+        ERROR: _ClassVar[Finding.Severity]
+        WARNING: _ClassVar[Finding.Severity]
+        INFO: _ClassVar[Finding.Severity]
+    SEVERITY_UNSPECIFIED: Finding.Severity
+    ERROR: Finding.Severity
+    WARNING: Finding.Severity
+    INFO: Finding.Severity
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    severity: Finding.Severity
+    object: str
+    place: str
+    cause: str
+    remedy: str
+    def __init__(self, id: _Optional[str] = ..., severity: _Optional[_Union[Finding.Severity, str]] = ..., object: _Optional[str] = ..., place: _Optional[str] = ..., cause: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
