@@ -40,10 +40,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay on one worker, where its module fixtures are made once, unless a test names an xdist group of its own."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if "update_golden" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.golden)
 
