@@ -1,13 +1,16 @@
 """What the admin interfaces need to see of a running server. The server stands above this layer and provides it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
+from steersman.graph import Reader
 from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
+
+T = TypeVar("T")
 
 
 class Sync(StrEnum):
@@ -86,10 +89,7 @@ class SourceStatus(Row, frozen=True, kw_only=True):
 
 
 class ServerState(Protocol):
-    """A running server, to look at. Nothing here changes it.
-
-    The pipeline may be asked only where nothing waits to be settled: after `await settled()` and until the next await.
-    """
+    """A running server, to look at. Nothing here changes it. What `pipeline` holds is whole only inside `ask`."""
 
     @property
     def instance(self) -> str:
@@ -119,6 +119,6 @@ class ServerState(Protocol):
         """Why the server isn't ready, in sentences; empty when it is."""
         ...
 
-    async def settled(self) -> None:
-        """Returns, once, between settlements: with nothing of one half done and no fact waiting."""
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        """Puts a question to a settled pipeline; while it is answered nothing else runs, so a long one is put in parts. Raises what it raises."""
         ...
