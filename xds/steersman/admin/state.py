@@ -120,5 +120,8 @@ class ServerState(Protocol):
         ...
 
     async def ask(self, question: Callable[[Reader], T]) -> T:
-        """Puts a question to a settled pipeline; while it is answered nothing else runs, so a long one is put in parts. Raises what it raises."""
+        """Puts a question to a settled pipeline. While it is answered nothing else runs, so a long one is put in parts.
+
+        Raises what it raises.
+        """
         ...
