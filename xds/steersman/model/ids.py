@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, NewType
 
 ClusterID = NewType("ClusterID", str)
@@ -87,3 +88,17 @@ class ServicePortKey(NamedTuple):
 class IPFamily(StrEnum):
     IPV4 = "IPv4"
     IPV6 = "IPv6"
+
+
+def canonical_ip(text: str) -> str | None:
+    """The address as RFC 5952 writes it, unbracketed; an IPv4-mapped IPv6 address is the IPv4 one. None if it is none, or has a zone."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            return None
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+    return str(address)
