@@ -1,0 +1,7 @@
+"""python -m steersman.cli"""
+
+import sys
+
+from steersman.cli import main
+
+sys.exit(main())
