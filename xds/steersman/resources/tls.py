@@ -25,8 +25,8 @@ MESH_ALPN_HTTP2 = (*MESH_ALPN, "h2")
 
 
 def mesh_tls(alpn: Iterable[str], peers: Iterable[StringMatcher]) -> CommonTlsContext:
-    """TLS with the workload's own certificate, for a peer whose certificate comes from a root of the mesh and holds a URI that one of `peers`
-    matches; no `peers`: any workload of the mesh. ALPN in order of preference."""
+    """TLS with the workload's own certificate, for a peer whose certificate comes from a root of the mesh and holds a URI that one of
+    `peers` matches; no `peers`: any workload of the mesh. ALPN in order of preference."""
     return CommonTlsContext(
         tls_params=TlsParameters(
             tls_minimum_protocol_version=TlsParameters.TlsProtocol.TLSv1_2, tls_maximum_protocol_version=TlsParameters.TlsProtocol.TLSv1_3
@@ -55,9 +55,7 @@ def accepted(identities: Identities) -> tuple[str, ...]:
 def upstream_tls(sni: str, alpn: Iterable[str], identities: Identities) -> TransportSocket:
     """How a client calls a service's mTLS endpoints. `sni` is what a gateway on the way routes by."""
     peers = (StringMatcher(exact=identity) for identity in accepted(identities))
-    return TransportSocket(
-        name=TLS_SOCKET, typed_config=packed(UpstreamTlsContext(common_tls_context=mesh_tls(alpn, peers), sni=sni))
-    )
+    return TransportSocket(name=TLS_SOCKET, typed_config=packed(UpstreamTlsContext(common_tls_context=mesh_tls(alpn, peers), sni=sni)))
 
 
 def plaintext() -> TransportSocket:
