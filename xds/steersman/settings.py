@@ -228,7 +228,7 @@ class _Section:
             if key not in self.known:
                 near = difflib.get_close_matches(str(key), self.known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                self.wrong(str(key), value, f"no such key: one of {', '.join(self.known)}{hint}")
+                self.wrong(str(key), value, f"a known key, one of {', '.join(sorted(self.known))}{hint}")
 
 
 # --- values
