@@ -1,0 +1,327 @@
+"""Tables: the resources of one type as seen from one standpoint, shared by every stream that stands there."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Final, Literal, NamedTuple, Protocol
+
+from google.protobuf.message import Message
+
+from steersman.errors import InvalidObject
+from steersman.model.objects import Row
+from steersman.resources.resource import Resource, of_message
+
+LARGE: Final = 7 * 512 * 1024
+"""3.5 MiB: a response is kept below it, since gRPC's clients drop the stream at 4 MiB and reconnect for ever."""
+
+_NAME = attrgetter("name")
+_MASK = (1 << 64) - 1
+_NAME_FIELDS = {"envoy.config.endpoint.v3.ClusterLoadAssignment": "cluster_name"}
+"""By message: the field that holds a resource's name, where it isn't `name`."""
+
+
+class Pending(Enum):
+    """The answer to a name that is declared but not computed yet: nothing may be said about it, not even that it is missing."""
+
+    PENDING = "pending"
+
+
+PENDING: Final = Pending.PENDING
+
+
+class Refused(Row, frozen=True, kw_only=True):
+    """The answer to a name that this client may not have.
+
+    `code`: a google.rpc.Code, such as 7, PERMISSION_DENIED. `text`: for the client's log.
+    """
+
+    code: int
+    text: str
+
+
+Answer = Resource | Refused | Literal[Pending.PENDING] | None
+"""What a table says of a name. None: there is no such resource, and the client is to be told so."""
+
+
+class Change(NamedTuple):
+    """One name's content became another. None: missing, or (as `old`) not known until now. Equal versions are no change."""
+
+    name: str
+    old: Resource | None
+    new: Resource | None
+
+
+class Table(Protocol):
+    """What a stream needs to know of the resources of one type. Reading costs no more than it must: no method copies the content."""
+
+    @property
+    def ready(self) -> bool:
+        """False until the content was first told in full; until then every answer is pending, and streams answer nothing."""
+
+    @property
+    def complete(self) -> bool:
+        """Ready, and nothing is pending."""
+
+    @property
+    def version(self) -> str:
+        """Of the whole content: equal wherever the content is equal, in whatever order it came. Pending and missing names don't count."""
+
+    @property
+    def stated(self) -> str:
+        """The version that whoever set the content gave it as a whole, which then takes the place of every hash; else ""."""
+
+    def lookup(self, name: str) -> Answer: ...
+
+    def names(self) -> Iterable[str]:
+        """Every declared name, present or pending, in no order."""
+
+    def content(self) -> Sequence[Resource]:
+        """Everything present, sorted by name; one and the same object as long as nothing changes."""
+
+
+class ResourceTable:
+    """A table that is written to.
+
+    Content by name: present, pending or missing. Setting it is atomic: what is refused changes nothing. A resource larger than LARGE is
+    kept, since Envoy can take it, but noted in `oversized` (name: bytes), since no gRPC client can; streams withhold it from those.
+    """
+
+    __slots__ = ("__weakref__", "_content", "_digest", "_pending", "_sorted", "oversized", "ready", "stated", "type_url")
+
+    def __init__(self, type_url: str) -> None:
+        self.type_url = type_url
+        self.ready = False
+        self.stated = ""
+        self.oversized: dict[str, int] = {}
+        self._content: dict[str, Resource | Literal[Pending.PENDING]] = {}
+        self._pending = 0
+        self._digest = 0
+        self._sorted: tuple[Resource, ...] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.ready and not self._pending
+
+    @property
+    def version(self) -> str:
+        return self.stated or version_of_digest(self._digest)
+
+    @property
+    def digest(self) -> int:
+        """The sum of what `digest_of` says of each resource: the content's hash, whatever order it came in."""
+        return self._digest
+
+    def lookup(self, name: str) -> Answer:
+        return self._content.get(name) if self.ready else PENDING
+
+    def names(self) -> Iterable[str]:
+        return self._content.keys()
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def content(self) -> Sequence[Resource]:
+        if self._sorted is None:
+            self._sorted = tuple(sorted((r for r in self._content.values() if isinstance(r, Resource)), key=_NAME))
+        return self._sorted
+
+    def apply(self, put: Iterable[Resource] = (), names: Iterable[str] | None = None, *, remove: Iterable[str] = ()) -> tuple[Change, ...]:
+        """Sets and removes resources; tells what changed, puts first.
+
+        `names`, if given, is every name that there is from now on: the first such call makes the table ready, names that are new in it are
+        pending unless they are put, and those that are not in it are removed. Otherwise this costs O(what is given), never O(content).
+        To remove a pending name is a change, since what was asked about it can be answered now.
+        Raises InvalidObject for what `checked` refuses.
+        """
+        resources, gone = checked(self.type_url, put, remove)
+        if names is not None:
+            declared = frozenset(names)
+            if strangers := [resource.name for resource in resources if resource.name not in declared]:
+                raise InvalidObject(
+                    f"resource {strangers[0]!r} of type {self.type_url} is set, but is not among the names there are; name it"
+                )
+            gone = tuple(name for name in self._content if name not in declared)
+            self._declare(declared)
+            self.ready = True
+        self.stated = ""
+        changes = [change for resource in resources if (change := self._put(resource)) is not None]
+        changes += [change for name in gone if (change := self._remove(name)) is not None]
+        if changes:
+            self._sorted = None
+        return tuple(changes)
+
+    def forget(self, name: str) -> None:
+        """This is no longer kept up to date, since nobody asks for it: it is pending again. No stream may be subscribed to it."""
+        if isinstance(old := self._content.get(name), Resource):
+            self._retract(old)
+            self._content[name] = PENDING
+            self._pending += 1
+            self._sorted = None
+
+    def replace(self, resources: Iterable[Resource], version: str = "") -> tuple[Change, ...]:
+        """Makes this the whole content, ready and complete. `version`, if given, is stated for the whole."""
+        given = tuple(resources)
+        changes = self.apply(given, {resource.name for resource in given})
+        self.stated = version
+        return changes
+
+    def _declare(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._content:
+                self._content[name] = PENDING
+                self._pending += 1
+
+    def _put(self, resource: Resource) -> Change | None:
+        name = resource.name
+        old = self._content.get(name)
+        if old is PENDING:
+            self._pending -= 1
+            old = None
+        elif old is not None:
+            if old.version == resource.version:
+                return None
+            self._retract(old)
+        self._content[name] = resource
+        self._digest = (self._digest + digest_of(name, resource.version)) & _MASK
+        if (size := resource_size(resource)) > LARGE:
+            self.oversized[name] = size
+        return Change(name, old, resource)
+
+    def _remove(self, name: str) -> Change | None:
+        if name not in self._content:
+            return None
+        old = self._content.pop(name)
+        if old is PENDING:
+            self._pending -= 1
+            return Change(name, None, None)
+        self._retract(old)
+        return Change(name, old, None)
+
+    def _retract(self, old: Resource) -> None:
+        self._digest = (self._digest - digest_of(old.name, old.version)) & _MASK
+        self.oversized.pop(old.name, None)
+
+
+class LayeredTable:
+    """Several tables of one type, with disjoint names, seen as one: what is shared by many stands beside what is one workload's own.
+
+    Nothing is copied: a change of a part is seen at once. Streams that stand here are told the parts' changes. Without parts it is ready
+    and empty: what a proxy is told of a type that is not for it.
+    """
+
+    __slots__ = ("__weakref__", "_joined", "_made_of", "parts")
+
+    def __init__(self, parts: Iterable[ResourceTable] = ()) -> None:
+        self.parts = tuple(parts)
+        self._made_of: tuple[Sequence[Resource], ...] = ()
+        self._joined: tuple[Resource, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return all(part.ready for part in self.parts)
+
+    @property
+    def complete(self) -> bool:
+        return all(part.complete for part in self.parts)
+
+    @property
+    def version(self) -> str:
+        return version_of_digest(sum(part.digest for part in self.parts) & _MASK)
+
+    @property
+    def stated(self) -> str:
+        return ""
+
+    def lookup(self, name: str) -> Answer:
+        if not self.ready:
+            return PENDING
+        for part in self.parts:
+            if (answer := part.lookup(name)) is not None:
+                return answer
+        return None
+
+    def names(self) -> Iterable[str]:
+        for part in self.parts:
+            yield from part.names()
+
+    def content(self) -> Sequence[Resource]:
+        parts = tuple(part.content() for part in self.parts)
+        if len(parts) != len(self._made_of) or any(now is not then for now, then in zip(parts, self._made_of, strict=True)):
+            self._joined = tuple(sorted((resource for part in parts for resource in part), key=_NAME))
+            self._made_of = parts
+        return self._joined
+
+
+class RefusedTable:
+    """A type of which this client may have nothing: every name is refused, by name, and the stream goes on."""
+
+    __slots__ = ("_refused",)
+
+    ready = True
+    complete = True
+    version = "0" * 16
+    stated = ""
+
+    def __init__(self, refused: Refused) -> None:
+        self._refused = refused
+
+    def lookup(self, name: str) -> Answer:
+        return self._refused
+
+    def names(self) -> Iterable[str]:
+        return ()
+
+    def content(self) -> Sequence[Resource]:
+        return ()
+
+
+def checked(type_url: str, put: Iterable[Resource], remove: Iterable[str]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    """What may be set at once, each name once and none empty: clients refuse a response with a duplicate, having applied half of it.
+
+    Raises InvalidObject naming the resource.
+    """
+    resources, gone = tuple(put), tuple(remove)
+    seen: set[str] = set()
+    for name in [*map(_NAME, resources), *gone]:
+        if not name:
+            raise InvalidObject(f"a resource of type {type_url} has no name; give it one")
+        if name in seen:
+            raise InvalidObject(f"resource {name!r} of type {type_url} is set or removed twice at once; keep one of them")
+        seen.add(name)
+    return resources, gone
+
+
+def resource_of(type_url: str, message: Message, version: str = "") -> Resource:
+    """The message as a resource of this type, named by itself. `version` takes the place of the content's hash.
+
+    Raises InvalidObject for a message of another type, or without a name.
+    """
+    full_name = message.DESCRIPTOR.full_name
+    if type_url.rpartition("/")[2] != full_name:
+        raise InvalidObject(f"a {full_name} can't be a resource of type {type_url}; give the message of that type")
+    field = _NAME_FIELDS.get(full_name, "name")
+    name = str(getattr(message, field))
+    if not name:
+        raise InvalidObject(f"a resource of type {type_url} has no name; set its field {field}")
+    resource = of_message(name, message)
+    return Resource(name=name, version=version, parts=resource.parts) if version else resource
+
+
+def resource_size(resource: Resource) -> int:
+    """Bytes of the resource's message."""
+    return sum(map(len, resource.parts))
+
+
+def digest_of(name: str, version: str) -> int:
+    """A 64-bit hash of one resource; that of a set is the sum, so that it is kept up to date at the cost of what changes."""
+    return int.from_bytes(blake2b(f"{name}\0{version}".encode(), digest_size=8).digest(), "little")
+
+
+def version_of(resources: Iterable[Resource]) -> str:
+    """The version of a set of resources, as tables give it for their whole content."""
+    return version_of_digest(sum(digest_of(resource.name, resource.version) for resource in resources) & _MASK)
+
+
+def version_of_digest(digest: int) -> str:
+    return f"{digest:016x}"
