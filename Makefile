@@ -24,11 +24,12 @@ demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; e
 test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
-check: $(STAMP)  ## lint, formatting, types and the direction of imports
-	@echo "ruff check"; $(BIN)/ruff check --quiet .
-	@echo "ruff format --check"; $(BIN)/ruff format --quiet --check .
-	@echo "mypy --strict"; $(BIN)/mypy
-	@echo "lint-imports"; $(BIN)/lint-imports
+check: $(STAMP)  ## lint, formatting, types and the direction of imports; all four, whichever fails
+	@failed=; \
+	for tool in "ruff check --quiet --output-format concise ." "ruff format --quiet --check ." mypy "lint-imports --no-logo"; do \
+	  echo "$$tool"; $(BIN)/$$tool || failed="$$failed '$$tool'"; \
+	done; \
+	test -z "$$failed" || { echo "make check: failed:$$failed" >&2; exit 1; }
 
 bench: $(STAMP)  ## benchmarks, as ratios against a reference in the same run
 	@$(BIN)/python -m tests.bench
