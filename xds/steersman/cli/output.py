@@ -18,12 +18,19 @@ def as_json(value: Any) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """Keys in the order of the value; long lines unbroken, so that they can be searched."""
+    """Keys in the order of the value; long lines unbroken, so that they can be searched; texts of several lines as blocks."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    dumper = type("Dumper", (base,), {"ignore_aliases": lambda self, data: True})
+    dumper.add_multi_representer(dict, lambda self, data: self.represent_dict(data.items()))
+    dumper.add_representer(str, _text)
     text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**31 - 1)
     return text
+
+
+def _text(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
 def structured(value: Any, form: str) -> str:
