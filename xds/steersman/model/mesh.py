@@ -40,12 +40,14 @@ class MeshService(Row, frozen=True, kw_only=True):
     `clusters`: those that have it, sorted. `vips`: (cluster, its canonical ClusterIPs in the order of its families) for clusters that
     have any, sorted by cluster. `headless`, `external_name` (and `ports`' disputed details) are the oldest Service's. `ports`: by number.
     `export_to`: sorted, empty is everywhere. `cluster_local`: endpoints of other clusters are never used. `node_local`: nor those of
-    other nodes. `labels`, `session`: from the oldest; `session`: draining endpoints stay in use.
+    other nodes. `created`, `labels`, `session`: from the oldest; `created` settles disputes between services; `session`: draining endpoints
+    stay in use.
     """
 
     key: ServiceKey
     hostname: Hostname
     clusters: tuple[ClusterID, ...]
+    created: str = ""
     ports: tuple[ServicePort, ...] = ()
     vips: tuple[tuple[ClusterID, tuple[str, ...]], ...] = ()
     headless: bool = False

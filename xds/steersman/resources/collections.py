@@ -11,6 +11,8 @@ from steersman.model.proxy import Interception
 from steersman.registry.collections import CellKey
 from steersman.resources.resource import Resource
 from steersman.views.collections import SeenKey
+from steersman.views.listeners import OutboundListener, VirtualHost
+from steersman.views.scopes import Inbound, Outbound, Router
 
 
 class PartKey(NamedTuple):
@@ -22,6 +24,10 @@ class PartKey(NamedTuple):
 
     type_url: str
     scope: Hashable
+
+
+Rows = tuple[tuple[str, NodeRef], ...]
+"""A manifest: (resource name, the value in the graph that holds it), sorted by name, each name once."""
 
 
 class EncodedCellKey(NamedTuple):
@@ -80,3 +86,32 @@ LEAF_SECRETS: Derived[LeafKey, Resource | None] = Derived("leaf_secrets")
 
 ROOT_SECRETS: Derived[str, Resource | None] = Derived("root_secrets")
 """`ROOTCA`, key "": whom the mesh trusts; None until there is a CA."""
+
+# -- listeners ----------------------------------------------------------------------------------------------------------------
+
+OUTBOUND_LISTENERS: Derived[OutboundListener, Resource] = Derived("outbound_listeners")
+"""The key says all of a listener, so that every scope that has an equal one shares its bytes."""
+
+INBOUND_LISTENERS: Derived[tuple[Inbound, str], Resource | None] = Derived("inbound_listeners")
+"""By scope and name; None (here and below) for a name that the scope doesn't have."""
+
+ROUTER_LISTENERS: Derived[tuple[Router, str], Resource | None] = Derived("router_listeners")
+
+PASSTHROUGH_CHAINS: Derived[str, bytes] = Derived("passthrough_chains")
+"""By SNI: the filter chain that leads to its passthrough cluster, as a field of a Listener."""
+
+PROXYLESS_LISTENERS: Derived[tuple[str, ServicePortKey], Resource | None] = Derived("proxyless_listeners")
+"""By what the gRPC client dials, and the service port that it thereby means."""
+
+# -- routes -------------------------------------------------------------------------------------------------------------------
+
+VIRTUAL_HOSTS: Derived[VirtualHost, bytes] = Derived("virtual_hosts")
+"""As a field of a RouteConfiguration."""
+
+OUTBOUND_ROUTES: Derived[tuple[Outbound, int], Resource] = Derived("outbound_routes")
+"""`PORT`, by scope (see ROUTE_HOSTS) and port number."""
+
+ROUTER_ROUTES: Derived[tuple[Router, str], Resource | None] = Derived("router_routes")
+
+PROXYLESS_ROUTES: Derived[ServicePortKey, Resource | None] = Derived("proxyless_routes")
+"""Named as the cluster it leads to."""

@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 from steersman.graph import Derived
-from steersman.model.ids import ServicePortKey
+from steersman.model.ids import ClusterID, IPFamily, NetworkID, ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, SplitHorizon, Standpoint, Traits, Verdict
+from steersman.model.proxy import Interception
+from steersman.views.listeners import Claims, InboundPorts, OutboundPorts, RouteHosts, Servers
+from steersman.views.scopes import Outbound, Router
 
 
 class VerdictKey(NamedTuple):
@@ -26,3 +29,38 @@ VERDICTS: Derived[VerdictKey, Verdict] = Derived("verdicts")
 """The one answer to "in or out, by which rule": split horizon and explain read the same."""
 
 SEEN: Derived[SeenKey, SplitHorizon] = Derived("seen")
+
+# -- what is listened on ------------------------------------------------------------------------------------------------------
+
+
+class ClaimKey(NamedTuple):
+    """A service, and what of a client's place decides how its traffic is caught (see Outbound)."""
+
+    service: ServiceKey
+    cluster: ClusterID
+    network: NetworkID
+    families: frozenset[IPFamily]
+    interception: Interception
+
+
+TRUST_DOMAINS: Derived[str, tuple[str, ...]] = Derived("trust_domains")
+"""Every trust domain of the mesh, sorted; key "" ."""
+
+INBOUNDS: Derived[str, InboundPorts | None] = Derived("inbounds")
+"""By node id; None for a router, a gRPC client, a bare Envoy, and where no such proxy is connected."""
+
+OUTBOUNDS: Derived[str, Outbound | None] = Derived("outbounds")
+"""By node id: the scope of a sidecar's outbound listeners and routes; None for any other."""
+
+ROUTERS: Derived[str, Router | None] = Derived("routers")
+"""By node id: the scope of a router's listeners and routes; None for any other."""
+
+CLAIMS: Derived[ClaimKey, Claims] = Derived("claims")
+"""What one service asks for; OUTBOUND_PORTS settles who gets it."""
+
+OUTBOUND_PORTS: Derived[Outbound, OutboundPorts] = Derived("outbound_ports")
+
+ROUTE_HOSTS: Derived[tuple[Outbound, int], RouteHosts] = Derived("route_hosts")
+"""By scope (with `bind` and `taken` empty, since no route depends on them) and port number."""
+
+SERVERS: Derived[Router, Servers] = Derived("servers")

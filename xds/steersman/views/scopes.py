@@ -18,7 +18,8 @@ class Outbound(NamedTuple):
     """Decides outbound listeners and routes.
 
     `cluster`: whose VIPs count. `network`, `families`: which headless pods get a listener. `bind`: with interception NONE the address of
-    bound listeners, else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE).
+    bound listeners, else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE). `taken`: ports of `bind` that
+    the workload's own inbound listeners or its application hold, sorted; nearly always none.
     """
 
     namespace: str
@@ -28,6 +29,7 @@ class Outbound(NamedTuple):
     interception: Interception
     bind: str = ""
     low_ports: bool = True
+    taken: tuple[int, ...] = ()
 
 
 class Endpoints(NamedTuple):
@@ -50,24 +52,30 @@ class InboundPort(NamedTuple):
 class Inbound(NamedTuple):
     """Decides inbound listeners and clusters; equal for all replicas of a workload unless they bind addresses of their own.
 
-    `trust_domains`: whose identities may call, sorted. `addresses`: with interception NONE the workload's addresses to bind, else none.
-    `app`: where the application listens, with NONE.
+    `trust_domains`: whose identities may call, sorted. `families`: those of the capturing listener's addresses, none with interception
+    NONE. `addresses`: with NONE the workload's addresses to bind, else none. `app`: where the application listens, with NONE.
     """
 
     ports: tuple[InboundPort, ...]
     interception: Interception
     trust_domains: tuple[str, ...]
+    families: frozenset[IPFamily] = frozenset()
     addresses: tuple[str, ...] = ()
     app: str = ""
 
 
 class Router(NamedTuple):
-    """Decides a router's listeners, routes and clusters: the Istio Gateways that select it, sorted, and what its namespace may call."""
+    """Decides a router's listeners, routes and clusters: the Istio Gateways that select it, sorted, and what its namespace may call.
+
+    `targets`: (port of a Service that selects the router's pod, its target port) where the two differ, sorted: a server listens on the
+    target.
+    """
 
     namespace: str
     cluster: ClusterID
     gateways: tuple[ObjectKey, ...]
     families: frozenset[IPFamily]
+    targets: tuple[tuple[int, int], ...] = ()
 
 
 class Proxyless(NamedTuple):

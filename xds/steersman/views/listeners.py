@@ -1,0 +1,195 @@
+"""What proxies listen on, decided: the values that listeners and routes are made of, with what was refused and why.
+
+Each listener is a key of its own that says all of it, so that proxies that stand in different places share the bytes of those that come out
+equal.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from steersman.model.ids import IPFamily, ObjectKey, ServicePortKey
+from steersman.model.objects import Protocol, Row
+from steersman.names import VIRTUAL_OUTBOUND, http_listener, tcp_listener
+from steersman.views.scopes import Inbound
+
+
+class CaptureListener(NamedTuple):
+    """Where captured outbound connections arrive before the listener of their original destination takes over, or none does."""
+
+    families: frozenset[IPFamily]
+    transparent: bool
+
+    @property
+    def name(self) -> str:
+        return VIRTUAL_OUTBOUND
+
+
+class HTTPListener(NamedTuple):
+    """All HTTP services on one port number, told apart by Host. `bind`: the address to bind really; "" for captured connections to any
+    address of `families`."""
+
+    port: int
+    families: frozenset[IPFamily]
+    bind: str = ""
+
+    @property
+    def name(self) -> str:
+        return http_listener(self.port)
+
+
+class TCPListener(NamedTuple):
+    """One address of a TCP service. `cluster`: where it leads. `bound`: really bound, not only matched by the destination of captured
+    connections. `pod`: the address is a pod's of a headless service, and only that pod may answer."""
+
+    address: str
+    port: int
+    cluster: str
+    bound: bool = False
+    pod: bool = False
+
+    @property
+    def name(self) -> str:
+        return tcp_listener(self.address, self.port)
+
+
+OutboundListener = CaptureListener | HTTPListener | TCPListener
+
+
+class Refusal(StrEnum):
+    """Why a proxy does not get a listener, a route's host or a gateway's server."""
+
+    ADDRESS_TAKEN = "address-taken"  # another service has this address and port
+    PORT_TAKEN = "port-taken"  # interception NONE: another service is bound there
+    OWN_PORT = "own-port"  # interception NONE: the workload itself listens there
+    LOW_PORT = "low-port"  # interception NONE: under 1024 without UNPRIVILEGED_PORTS
+    NO_ADDRESS = "no-address"  # a TCP service without an address to be captured at
+    NOT_PROXIED = "not-proxied"  # UDP
+    HOST_TAKEN = "host-taken"  # another service answers to this name or address
+    NO_TARGET_PORT = "no-target-port"  # a named target port that the workload's containers don't have
+    PROTOCOL_CONFLICT = "protocol-conflict"  # two service ports with one target speak different protocols
+    NOT_MTLS = "not-mtls"  # AUTO_PASSTHROUGH: no endpoint speaks mTLS
+    UNSUPPORTED_TLS = "unsupported-tls"  # the server's tls.mode
+    UNSUPPORTED_PROTOCOL = "unsupported-protocol"  # the server's protocol, or the two don't go together
+    BAD_HOST = "bad-host"  # neither a DNS name, nor *.SUFFIX, nor *
+    SERVER_CONFLICT = "server-conflict"  # another server has this port in another way
+
+
+class Refused(Row, frozen=True, kw_only=True):
+    """What a service port does not get. `at`: the address:port or name in question, "" where it's all of it. `holder`: who has it, where
+    someone has."""
+
+    service: ServicePortKey
+    reason: Refusal
+    at: str = ""
+    holder: ServicePortKey | None = None
+
+
+class RefusedServer(Row, frozen=True, kw_only=True):
+    """What a server of an Istio Gateway does not get: all of it (`host` ""), one of its hosts, or one service port that a host would admit.
+    `index`: which of the gateway's servers, from 0. `holder`: the Gateway that has it, where one has."""
+
+    gateway: ObjectKey
+    index: int
+    reason: Refusal
+    host: str = ""
+    service: ServicePortKey | None = None
+    holder: ObjectKey | None = None
+    note: str = ""
+
+
+class Claims(Row, frozen=True, kw_only=True):
+    """What one service asks for. `created`: in disputes the older wins, then the lower key. `http`: its ports that are told apart by Host.
+    `tcp`: its listeners at addresses of its own. `named`: its TCP ports with their clusters, which with interception NONE are told apart by
+    number only. `refused`: what it can't have whoever else is there."""
+
+    created: str = ""
+    http: tuple[ServicePortKey, ...] = ()
+    tcp: tuple[tuple[ServicePortKey, TCPListener], ...] = ()
+    named: tuple[tuple[ServicePortKey, str], ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+class OutboundPorts(Row, frozen=True, kw_only=True):
+    """Who gets which outbound listener. `listeners`: by name, each name once. `http`: (port number, the service ports behind its Host
+    routing, oldest first), by number."""
+
+    listeners: tuple[OutboundListener, ...]
+    http: tuple[tuple[int, tuple[ServicePortKey, ...]], ...]
+    refused: tuple[Refused, ...] = ()
+
+
+class VirtualHost(NamedTuple):
+    """A service port in a route. `domains`: every Host that names it, the full name first."""
+
+    name: str
+    cluster: str
+    domains: tuple[str, ...]
+
+
+class RouteHosts(Row, frozen=True, kw_only=True):
+    """The virtual hosts of one outbound route, by name; no domain stands twice. `unknown_passes`: whether a Host that names none of them is
+    passed on to where the client meant to go."""
+
+    hosts: tuple[VirtualHost, ...]
+    unknown_passes: bool
+    refused: tuple[Refused, ...] = ()
+
+
+class InboundPorts(Row, frozen=True, kw_only=True):
+    """On which ports a workload is called. `scope` is what its inbound listeners and clusters are made of."""
+
+    scope: Inbound
+    refused: tuple[Refused, ...] = ()
+
+
+class ServerKind(StrEnum):
+    """What the servers on one port do: HTTP in plaintext, or TLS, told apart by SNI."""
+
+    HTTP = "http"
+    TLS = "tls"
+
+
+class PassthroughService(NamedTuple):
+    """A service port that AUTO_PASSTHROUGH servers admit. `sni`: what clients say, and the passthrough cluster's name."""
+
+    service: ServicePortKey
+    sni: str
+    protocol: Protocol
+
+
+class MutualServer(NamedTuple):
+    """An ISTIO_MUTUAL server with HTTP inside. `server_names`: SNI to match, sorted, none for any. `route`: its route's name."""
+
+    server_names: tuple[str, ...]
+    route: str
+
+
+class ServerPort(Row, frozen=True, kw_only=True):
+    """What a router listens for on one port, all servers merged. `port`: where it really listens. `route`: with HTTP, the route's name.
+    `passthrough`: admitted service ports, by SNI; `patterns`: with mesh.passthrough sniCluster the SNI patterns that stand for them, sorted,
+    and with "*" among them any; None with filterChains. `mutual`: by server names."""
+
+    port: int
+    bind: tuple[str, ...]
+    kind: ServerKind
+    route: str = ""
+    passthrough: tuple[PassthroughService, ...] = ()
+    patterns: tuple[str, ...] | None = None
+    mutual: tuple[MutualServer, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return tcp_listener(self.bind[0], self.port)
+
+
+class Servers(Row, frozen=True, kw_only=True):
+    """All that a router's Istio Gateways ask for. `ports`: by listener name. `routes`: (route name, its virtual hosts), by name."""
+
+    ports: tuple[ServerPort, ...] = ()
+    routes: tuple[tuple[str, tuple[VirtualHost, ...]], ...] = ()
+    refused: tuple[RefusedServer, ...] = ()
+
+    @property
+    def passthrough(self) -> tuple[PassthroughService, ...]:
+        """What needs a passthrough cluster, by SNI, each once."""
+        return tuple(sorted({service for port in self.ports for service in port.passthrough}, key=lambda service: service.sni))
