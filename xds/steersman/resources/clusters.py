@@ -1,4 +1,4 @@
-"""Clusters. None depends on which endpoints are ready, so that a rollout never touches one; a service's is shared by all who may call it."""
+"""Clusters. None depends on which endpoints are ready, so a rollout never touches one; a service has the same for all who may call it."""
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
