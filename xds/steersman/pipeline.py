@@ -3,7 +3,7 @@
 facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (bytes) -> manifests (what each proxy is sent)
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
 from steersman.registry.collections import INDEXES, TABLES
+
+Absorb = Callable[[tuple[NodeRef, ...]], None]
 
 Cause = tuple[Kind, Any]
 """A fact that changed something: its kind and key. Its origin is in `Pipeline.origins`."""
@@ -58,17 +60,30 @@ class Pipeline:
                 case Synced():
                     self.synced |= {fact.source}
 
-    def settling(self) -> Generator[None, None, Generation]:
-        """Settles in steps (see Graph.settling) into the next generation."""
-        settled = yield from self.graph.settling()
+    def settling(self, absorb: Absorb | None = None) -> Generator[None, None, Generation]:
+        """Settles in steps (see Graph.settling) into the next generation.
+
+        After each pass `absorb` is told what changed and may demand what has thereby turned out to be needed; passes go on until nothing waits,
+        so that a generation never names a resource that it does not hold.
+        """
+        changed: dict[NodeRef, None] = {}
+        computed = 0
+        while True:
+            settled = yield from self.graph.settling()
+            computed += settled.computed
+            changed.update(dict.fromkeys(settled.changed))
+            if absorb is not None:
+                absorb(settled.changed)
+            if self.graph.settled:
+                break
         self.generation += 1
         causes = tuple((cause, self.origins.get(cause)) for cause in self._causes)
         self._causes.clear()
-        return Generation(number=self.generation, causes=causes, changed=settled.changed, computed=settled.computed)
+        return Generation(number=self.generation, causes=causes, changed=tuple(changed), computed=computed)
 
-    def settle(self) -> Generation:
+    def settle(self, absorb: Absorb | None = None) -> Generation:
         """Settles in one go."""
-        run = self.settling()
+        run = self.settling(absorb)
         while True:
             try:
                 next(run)

@@ -234,8 +234,6 @@ class LayeredTable:
         return ""
 
     def lookup(self, name: str) -> Answer:
-        if not self.ready:
-            return PENDING
         for part in self.parts:
             if (answer := part.lookup(name)) is not None:
                 return answer

@@ -1,0 +1,231 @@
+"""The cache between graph and tables: needs become demand, and what a settlement changed becomes changes of tables, in one step."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from steersman.graph import Derived, Graph, NodeRef, Reader, Table
+from steersman.pipeline import Generation
+from steersman.resources.collections import MANIFESTS, TABLES_OF, PartKey
+from steersman.resources.resource import Resource, of_parts
+from steersman.snapshot.cache import Place, Published, SnapshotCache
+from steersman.snapshot.table import PENDING
+
+TYPE = "type.googleapis.com/test.Thing"
+SCOPES: Table[str, tuple[str, ...]] = Table("scopes")  # of a node id: the scopes of its parts
+LISTED: Table[str, tuple[str, ...]] = Table("listed")  # of a scope: the names in it
+BODIES: Table[str, bytes] = Table("bodies")  # of a name: its bytes
+THINGS: Derived[str, Resource | None] = Derived("things")
+
+
+def name_in(scope: Hashable, name: str) -> str:
+    return f"{scope}.{name}"
+
+
+class Mesh:
+    """A graph with the cache's two collections over plain tables, and a cache on it."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        for table in (SCOPES, LISTED, BODIES):
+            self.graph.table(table)
+        self.graph.derive(THINGS, self.thing, reads=(BODIES,))
+        self.graph.derive(MANIFESTS, self.manifest, reads=(LISTED,))
+        self.graph.derive(TABLES_OF, self.tables, reads=(SCOPES,))
+        self.cache = SnapshotCache(self.graph)
+
+    @staticmethod
+    def thing(read: Reader, name: str) -> Resource | None:
+        body = read(BODIES, name)
+        if body == b"bug":
+            raise RuntimeError("a bug")
+        return None if body is None else of_parts(name, [body])
+
+    @staticmethod
+    def manifest(read: Reader, part: PartKey) -> tuple[tuple[str, NodeRef], ...]:
+        names = read(LISTED, str(part.scope)) or ()
+        return tuple((name_in(part.scope, name), NodeRef(THINGS, name_in(part.scope, name))) for name in sorted(names))
+
+    @staticmethod
+    def tables(read: Reader, node_id: str) -> tuple[tuple[PartKey, ...], ...]:
+        scopes = read(SCOPES, node_id)
+        return (tuple(PartKey(TYPE, scope) for scope in scopes),) if scopes else ()
+
+    def publish(self) -> Published:
+        changed: dict[NodeRef, None] = {}
+        computed = 0
+        while True:
+            settled = self.graph.settle()
+            changed.update(dict.fromkeys(settled.changed))
+            computed += settled.computed
+            self.cache.absorb(settled.changed)
+            if self.graph.settled:
+                return self.cache.publish(Generation(number=1, causes=(), changed=tuple(changed), computed=computed))
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    mesh = Mesh()
+    mesh.graph.put(SCOPES, "p", ("shared", "own"))
+    mesh.graph.put(LISTED, "shared", ("a", "b"))
+    mesh.graph.put(LISTED, "own", ("x",))
+    for name in ("shared.a", "shared.b", "own.x"):
+        mesh.graph.put(BODIES, name, name.encode())
+    return mesh
+
+
+def body(place: Place, name: str) -> Any:
+    found = place.tables[TYPE].lookup(name)
+    return found.body if isinstance(found, Resource) else found
+
+
+def test_a_place_is_told_its_table_and_what_it_holds_of_it(mesh: Mesh) -> None:
+    place = mesh.cache.join("p")
+    told = mesh.publish().changes
+    assert [(item.place, item.type_url, item.moved) for item in told] == [(place, TYPE, True)]
+    assert set(place.tables[TYPE].names()) == {"shared.a", "shared.b", "own.x"}
+    assert body(place, "shared.a") is PENDING
+    mesh.cache.hold(place, TYPE, frozenset({"shared.a", "absent"}))
+    (told_of,) = mesh.publish().changes
+    assert [change.name for change in told_of.changes] == ["shared.a"]
+    assert (body(place, "shared.a"), body(place, "shared.b"), body(place, "absent")) == (b"shared.a", PENDING, None)
+
+
+def test_what_nobody_holds_is_not_computed(mesh: Mesh) -> None:
+    place = mesh.cache.join("p")
+    mesh.publish()
+    mesh.cache.hold(place, TYPE, frozenset({"own.x"}))
+    mesh.publish()
+    before = mesh.graph.size
+    mesh.cache.hold(place, TYPE, frozenset())
+    mesh.publish()
+    assert mesh.graph.size < before
+    assert body(place, "own.x") is PENDING
+    mesh.cache.leave(place)
+    mesh.publish()
+    assert mesh.graph.size == 0
+
+
+def test_two_streams_of_one_proxy_both_get_tables(mesh: Mesh) -> None:
+    first = mesh.cache.join("p")
+    mesh.publish()
+    second = mesh.cache.join("p")
+    mesh.publish()
+    assert second.tables[TYPE] is first.tables[TYPE]
+
+
+def test_tables_move_only_when_published(mesh: Mesh) -> None:
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None)
+    mesh.publish()
+    mesh.graph.put(LISTED, "shared", ("b", "c"))
+    mesh.graph.put(BODIES, "shared.c", b"c")
+    mesh.graph.put(BODIES, "shared.b", b"B")
+    mesh.cache.absorb(mesh.graph.settle().changed)
+    assert (body(place, "shared.a"), body(place, "shared.b"), body(place, "shared.c")) == (b"shared.a", b"shared.b", None)
+    (told,) = mesh.publish().changes
+    assert {change.name for change in told.changes} == {"shared.a", "shared.b", "shared.c"}
+    assert (body(place, "shared.a"), body(place, "shared.b"), body(place, "shared.c")) == (None, b"B", b"c")
+
+
+def test_a_value_that_fails_keeps_what_was_sent_of_it(mesh: Mesh) -> None:
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None)
+    mesh.publish()
+    mesh.graph.put(BODIES, "own.x", b"bug")
+    published = mesh.publish()
+    assert [str(failure) for failure in published.failed] == ["things[own.x]: RuntimeError: a bug"]
+    assert body(place, "own.x") == b"own.x"
+
+
+NODES = st.sampled_from(["p", "q"])
+SCOPE_NAMES = st.sampled_from(["s", "t", "u"])
+NAMES = st.sampled_from(["a", "b", "c"])
+FULL_NAMES = st.builds(name_in, SCOPE_NAMES, NAMES)
+
+
+class Histories(RuleBasedStateMachine):
+    """Any order of joining, holding, moving and leaving, among any changes: what a place can see is what a fresh look would find."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mesh = Mesh()
+        self.places: list[Place] = []
+        self.seen: dict[Place, dict[str, Resource]] = {}
+
+    @rule(node=NODES)
+    def join(self, node: str) -> None:
+        self.places.append(self.mesh.cache.join(node))
+
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        if self.places:
+            place = self.places.pop(data.draw(st.integers(0, len(self.places) - 1)))
+            self.mesh.cache.leave(place)
+
+    @rule(data=st.data(), names=st.one_of(st.none(), st.frozensets(FULL_NAMES, max_size=4)))
+    def hold(self, data: st.DataObject, names: frozenset[str] | None) -> None:
+        if self.places:
+            self.mesh.cache.hold(self.places[data.draw(st.integers(0, len(self.places) - 1))], TYPE, names)
+
+    @rule(node=NODES, scopes=st.lists(SCOPE_NAMES, unique=True, max_size=3))
+    def move(self, node: str, scopes: list[str]) -> None:
+        self.mesh.graph.put(SCOPES, node, tuple(scopes))
+
+    @rule(scope=SCOPE_NAMES, names=st.frozensets(NAMES))
+    def list_names(self, scope: str, names: frozenset[str]) -> None:
+        self.mesh.graph.put(LISTED, scope, tuple(sorted(names)))
+
+    @rule(name=FULL_NAMES, text=st.sampled_from([b"1", b"2", None]))
+    def write(self, name: str, text: bytes | None) -> None:
+        if text is None:
+            self.mesh.graph.delete(BODIES, name)
+        else:
+            self.mesh.graph.put(BODIES, name, text)
+
+    @rule()
+    def publish(self) -> None:
+        graph = self.mesh.graph
+        for told in self.mesh.publish().changes:
+            seen = self.seen.setdefault(told.place, {})
+            if told.moved:
+                self.seen[told.place] = {resource.name: resource for resource in told.place.tables[TYPE].content()}
+            for change in told.changes:
+                if change.new is None:
+                    seen.pop(change.name, None)
+                else:
+                    seen[change.name] = change.new
+        for place in self.places:
+            self.check(place)
+        if not self.places:
+            assert graph.size == 0
+
+    def check(self, place: Place) -> None:
+        graph = self.mesh.graph
+        scopes = graph.rows(SCOPES).get(place.node_id, ())
+        if TYPE not in place.tables:
+            assert not scopes
+            return
+        declared = {name_in(scope, name) for scope in scopes for name in graph.rows(LISTED).get(scope, ())}
+        table = place.tables[TYPE]
+        assert set(table.names()) == declared
+        held = place.holds.get(TYPE, frozenset())
+        for name in declared if held is None else held & declared:
+            expected = graph.rows(BODIES).get(name)
+            if expected is None:
+                continue
+            found = table.lookup(name)
+            assert isinstance(found, Resource)
+            assert found.body == expected
+            assert self.seen[place][name] == found
+
+    def teardown(self) -> None:
+        self.publish()
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(deadline=None, max_examples=80, stateful_step_count=40)

@@ -1,0 +1,278 @@
+"""SnapshotCache: the tables of all connected proxies, fed from the pipeline.
+
+    place (a stream's) --needs--> parts --demand--> graph
+    graph --changed--> absorb: names, resources --publish, in one step--> tables, places told
+
+Tables change only in `publish`, so that streams see complete generations. Needs may be stated at any time but while a settlement runs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from steersman.graph import ComputeFailed, Graph, NodeRef
+from steersman.pipeline import Generation
+from steersman.resources.collections import MANIFESTS, TABLES_OF, PartKey
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import Change, LayeredTable, ResourceTable
+
+Names = frozenset[str] | None
+"""What a stream holds of a type: those names, or (None) all there are."""
+
+Parts = tuple[PartKey, ...]
+
+
+class _Part:
+    """One manifest with its table, and who needs what of it."""
+
+    __slots__ = ("holders", "key", "named", "places", "refs", "table")
+
+    def __init__(self, key: PartKey) -> None:
+        self.key = key
+        self.table = ResourceTable(key.type_url)
+        self.places: dict[Place, None] = {}
+        self.holders: Counter[Names] = Counter()
+        self.named: Counter[str] = Counter()
+        self.refs: dict[str, NodeRef] = {}
+
+    def needs(self, name: str) -> bool:
+        return self.holders[None] > 0 or self.named[name] > 0
+
+
+class Place:
+    """Where one stream stands: its tables by type URL. Empty until the first generation that knows the proxy."""
+
+    __slots__ = ("holds", "node_id", "parts", "tables")
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.parts: dict[str, Parts] = {}
+        self.holds: dict[str, Names] = {}
+        self.tables: dict[str, LayeredTable] = {}
+
+
+class TableChanged(NamedTuple):
+    """Resources of a table that a place stands at changed; or it stands at another table from now on (`changes` is empty then)."""
+
+    place: Place
+    type_url: str
+    changes: tuple[Change, ...]
+    moved: bool
+
+
+class Published(NamedTuple):
+    """What a generation did. `failed`: values that could not be computed, our bugs; the tables keep what they had."""
+
+    generation: Generation
+    changes: tuple[TableChanged, ...]
+    failed: tuple[ComputeFailed, ...]
+
+
+class SnapshotCache:
+    """See the module's picture."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._places: dict[str, dict[Place, None]] = {}
+        self._parts: dict[PartKey, _Part] = {}
+        self._layered: dict[Parts, LayeredTable] = {}
+        self._watched: dict[NodeRef, dict[tuple[PartKey, str], None]] = {}
+        self._renamed: dict[PartKey, None] = {}
+        self._stale: dict[PartKey, dict[str, None]] = {}
+        self._joined: list[Place] = []
+        self._left: list[tuple[Place, str, Parts]] = []
+
+    # -- needs ----------------------------------------------------------------------------------------------------------------
+
+    def join(self, node_id: str) -> Place:
+        """A stream of this proxy stands somewhere from now on; the proxy itself is a fact in the pipeline."""
+        place = Place(node_id)
+        self._places.setdefault(node_id, {})[place] = None
+        self._graph.demand(TABLES_OF, node_id)
+        self._joined.append(place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """The stream is gone; what only it needed is forgotten."""
+        if place in self._joined:
+            self._joined.remove(place)
+        for type_url, parts in place.parts.items():
+            self._unhold(place, type_url, parts)
+            self._unuse(place, parts)
+        places = self._places[place.node_id]
+        del places[place]
+        if not places:
+            del self._places[place.node_id]
+        self._graph.release(TABLES_OF, place.node_id)
+
+    def hold(self, place: Place, type_url: str, names: Names) -> None:
+        """The stream needs these names of that type, and no others any more."""
+        parts = place.parts.get(type_url, ())
+        before = type_url in place.holds
+        old = place.holds.get(type_url)
+        for part in parts:
+            self._need(self._parts[part], names)
+            if before:
+                self._need_no_more(self._parts[part], old)
+        place.holds[type_url] = names
+
+    def _need(self, part: _Part, names: Names) -> None:
+        part.holders[names] += 1
+        if part.holders[names] > 1:
+            return
+        if names is None:
+            fresh = [name for name in part.refs if not part.named[name]]
+        else:
+            fresh = [name for name in names if not part.needs(name)]
+            part.named.update(names)
+        for name in fresh:
+            self._watch(part, name)
+
+    def _need_no_more(self, part: _Part, names: Names) -> None:
+        part.holders[names] -= 1
+        if part.holders[names]:
+            return
+        del part.holders[names]
+        if names is None:
+            loose: Iterable[str] = [name for name in part.refs if not part.named[name]]
+        else:
+            part.named.subtract(names)
+            part.named = +part.named
+            loose = [name for name in names if not part.needs(name)]
+        for name in loose:
+            if name in part.refs:
+                self._unwatch(part, name, part.refs[name])
+                part.table.forget(name)
+
+    def _watch(self, part: _Part, name: str) -> None:
+        ref = part.refs.get(name)
+        if ref is None:
+            return
+        self._graph.demand(*ref)
+        self._watched.setdefault(ref, {})[part.key, name] = None
+        self._stale.setdefault(part.key, {})[name] = None
+
+    def _unwatch(self, part: _Part, name: str, ref: NodeRef) -> None:
+        self._graph.release(*ref)
+        watchers = self._watched[ref]
+        del watchers[part.key, name]
+        if not watchers:
+            del self._watched[ref]
+
+    def _use(self, place: Place, parts: Parts) -> None:
+        for key in parts:
+            part = self._parts.get(key)
+            if part is None:
+                part = self._parts[key] = _Part(key)
+            if not part.places:
+                self._graph.demand(MANIFESTS, key)
+            part.places[place] = None
+
+    def _unuse(self, place: Place, parts: Parts) -> None:
+        for key in parts:
+            part = self._parts[key]
+            del part.places[place]
+            if not part.places:
+                self._graph.release(MANIFESTS, key)
+                del self._parts[key]
+                self._layered = {of: table for of, table in self._layered.items() if key not in of}
+
+    def _unhold(self, place: Place, type_url: str, parts: Parts) -> None:
+        if type_url in place.holds:
+            for key in parts:
+                self._need_no_more(self._parts[key], place.holds[type_url])
+
+    # -- settling -------------------------------------------------------------------------------------------------------------
+
+    def absorb(self, changed: tuple[NodeRef, ...]) -> None:
+        """Takes note of what a pass changed and demands what it thereby turned out to need (see Pipeline.settling)."""
+        joined, self._joined = self._joined, []
+        for place in joined:
+            self._relocate(place)
+        for ref in changed:
+            if ref.collection is TABLES_OF:
+                for place in self._places.get(ref.key, ()):
+                    self._relocate(place)
+            elif ref.collection is MANIFESTS:
+                self._rename(self._parts[ref.key])
+            else:
+                for key, name in self._watched.get(ref, ()):
+                    self._stale.setdefault(key, {})[name] = None
+
+    def _relocate(self, place: Place) -> None:
+        """Needs at the new place are stated now; those at the old one stand until `publish`, and its tables with them."""
+        new = {parts[0].type_url: parts for parts in self._graph.value(TABLES_OF, place.node_id)}
+        for type_url in new.keys() | place.parts.keys():
+            parts, old = new.get(type_url, ()), place.parts.get(type_url, ())
+            if parts == old:
+                continue
+            self._use(place, parts)
+            if type_url in place.holds:
+                for key in parts:
+                    self._need(self._parts[key], place.holds[type_url])
+            self._left.append((place, type_url, old))
+            place.parts[type_url] = parts
+
+    def _rename(self, part: _Part) -> None:
+        manifest: tuple[tuple[str, NodeRef], ...] = self._graph.value(MANIFESTS, part.key)
+        old, new = part.refs, dict(manifest)
+        part.refs = new
+        self._renamed[part.key] = None
+        for name in [name for name, ref in old.items() if new.get(name) != ref]:
+            if part.needs(name):
+                self._unwatch(part, name, old[name])
+        for name in [name for name, ref in new.items() if old.get(name) != ref]:
+            if part.needs(name):
+                self._watch(part, name)
+
+    def publish(self, generation: Generation) -> Published:
+        """Moves the tables to this generation, in one step, and says who is concerned."""
+        failed: list[ComputeFailed] = []
+        changes: dict[PartKey, tuple[Change, ...]] = {}
+        for key in self._renamed.keys() | self._stale.keys():
+            part = self._parts.get(key)
+            if part is None:
+                continue
+            fresh = self._fresh(part, self._stale.get(key, {}), failed)
+            names = part.refs.keys() if key in self._renamed else None
+            changes[key] = part.table.apply(fresh, names)
+        self._renamed.clear()
+        self._stale.clear()
+        told = self._moves()
+        moved = {(item.place, item.type_url) for item in told}
+        for key, changed in changes.items():
+            for place in self._parts[key].places if changed and key in self._parts else ():
+                if (place, key.type_url) not in moved:
+                    told.append(TableChanged(place, key.type_url, changed, moved=False))
+        return Published(generation, tuple(told), tuple(failed))
+
+    def _fresh(self, part: _Part, names: Iterable[str], failed: list[ComputeFailed]) -> list[Resource]:
+        found: list[Resource] = []
+        for name in names:
+            ref = part.refs.get(name)
+            if ref is None or not part.needs(name):
+                continue
+            try:
+                value: Resource | None = self._graph.value(*ref)
+            except ComputeFailed as failure:
+                failed.append(failure)
+                continue
+            if value is not None:
+                found.append(value)
+        return found
+
+    def _moves(self) -> list[TableChanged]:
+        told: dict[tuple[Place, str], TableChanged] = {}
+        for place, type_url, old in self._left:
+            self._unhold(place, type_url, old)
+            self._unuse(place, tuple(key for key in old if key not in place.parts[type_url]))
+            place.tables[type_url] = self._layers(place.parts[type_url])
+            told[place, type_url] = TableChanged(place, type_url, (), moved=True)
+        self._left.clear()
+        return list(told.values())
+
+    def _layers(self, parts: Parts) -> LayeredTable:
+        table = self._layered.get(parts)
+        if table is None:
+            table = self._layered[parts] = LayeredTable([self._parts[key].table for key in parts])
+        return table
