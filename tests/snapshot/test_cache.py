@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from steersman.graph import Derived, Graph, NodeRef, Reader, Table
 from steersman.pipeline import Generation
@@ -23,7 +23,8 @@ THINGS: Derived[str, Resource | None] = Derived("things")
 
 
 def name_in(scope: Hashable, name: str) -> str:
-    return f"{scope}.{name}"
+    """Scopes `s1` and `s2` share their resources, as two namespaces share clusters."""
+    return f"{str(scope).rstrip('12')}.{name}"
 
 
 class Mesh:
@@ -31,8 +32,9 @@ class Mesh:
 
     def __init__(self) -> None:
         self.graph = Graph()
-        for table in (SCOPES, LISTED, BODIES):
-            self.graph.table(table)
+        self.graph.table(SCOPES)
+        self.graph.table(LISTED)
+        self.graph.table(BODIES)
         self.graph.derive(THINGS, self.thing, reads=(BODIES,))
         self.graph.derive(MANIFESTS, self.manifest, reads=(LISTED,))
         self.graph.derive(TABLES_OF, self.tables, reads=(SCOPES,))
@@ -174,11 +176,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule(node=NODES, scopes=st.lists(SCOPE_NAMES, unique=True, max_size=3))
     def move(self, node: str, scopes: list[str]) -> None:
-        self.mesh.graph.put(SCOPES, node, tuple(scopes))
+        self.mesh.graph.put(SCOPES, node, tuple(scope + ("1" if node == "p" else "2") for scope in scopes))
 
-    @rule(scope=SCOPE_NAMES, names=st.frozensets(NAMES))
-    def list_names(self, scope: str, names: frozenset[str]) -> None:
-        self.mesh.graph.put(LISTED, scope, tuple(sorted(names)))
+    @rule(scope=SCOPE_NAMES, number=st.sampled_from("12"), names=st.frozensets(NAMES))
+    def list_names(self, scope: str, number: str, names: frozenset[str]) -> None:
+        self.mesh.graph.put(LISTED, scope + number, tuple(sorted(names)))
 
     @rule(name=FULL_NAMES, text=st.sampled_from([b"1", b"2", None]))
     def write(self, name: str, text: bytes | None) -> None:
