@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_every_direct_dependency_is_pinned_to_a_version_that_it_allows(requireme
     version = pins().get(canonicalize_name(requirement.name))
     assert version is not None, f"{requirement.name} has no pin: run `make lock`"
     assert requirement.specifier.contains(version), f"constraints.txt has {requirement.name} {version}, pyproject.toml wants {requirement}"
+
+
+def test_whatever_a_dependency_needs_in_turn_is_pinned_too() -> None:
+    waiting, seen = direct_dependencies(), set[tuple[str, str]]()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            needed = (Requirement(text) for text in requires(name) or ())
+            waiting += [need for need in needed if need.marker is None or need.marker.evaluate({"extra": extra})]
+    assert {name for name, _ in seen} - pins().keys() == set(), "run `make lock`"
 
 
 def test_the_lock_holds_exact_versions_and_no_places() -> None:
@@ -182,6 +197,13 @@ def test_an_old_python_is_refused_with_the_version_found_and_the_remedy(tmp_path
     assert "Python 3.9.2" in answer.stderr
     assert "make PYTHON=" in answer.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_a_python_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+    Checkout(tmp_path)
+    answer = run("make", "test", "PYTHON=no-such-python", cwd=tmp_path, check=False)
+    assert answer.returncode != 0
+    assert answer.stderr.startswith("Steersman needs Python 3.11 or newer; there is no no-such-python here.\n")
 
 
 def test_a_python_without_venv_is_told_from_a_broken_one_and_leaves_no_half_made_environment(tmp_path: Path) -> None:
