@@ -120,6 +120,17 @@ def test_two_streams_of_one_proxy_both_get_tables(mesh: Mesh) -> None:
     assert second.tables[TYPE] is first.tables[TYPE]
 
 
+def test_what_another_part_holds_already_is_there_for_the_next(mesh: Mesh) -> None:
+    mesh.graph.put(SCOPES, "q", ("shared2",))
+    mesh.graph.put(LISTED, "shared2", ("a",))
+    first, second = mesh.cache.join("p"), mesh.cache.join("q")
+    mesh.cache.hold(first, TYPE, None)
+    mesh.publish()
+    mesh.cache.hold(second, TYPE, frozenset({"shared.a"}))
+    mesh.publish()
+    assert body(second, "shared.a") == b"shared.a"
+
+
 def test_tables_move_only_when_published(mesh: Mesh) -> None:
     place = mesh.cache.join("p")
     mesh.cache.hold(place, TYPE, None)
@@ -160,7 +171,7 @@ class Histories(RuleBasedStateMachine):
             self.mesh.graph.put(SCOPES, node, (f"s{number}", f"t{number}"))
             self.mesh.graph.put(LISTED, f"s{number}", ("a", "b"))
         self.mesh.graph.put(BODIES, "s.a", b"0")
-        self.places: list[Place] = []
+        self.places = [self.mesh.cache.join("p"), self.mesh.cache.join("q")]
         self.seen: dict[Place, dict[str, Resource]] = {}
 
     @rule(node=NODES)
