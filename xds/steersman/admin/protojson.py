@@ -10,9 +10,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from steersman import names
-
-REDACTED = "[redacted]"
-"""What stands in place of a private key."""
+from steersman.resources.secrets import redacted
 
 
 class _Pool:
@@ -50,26 +48,7 @@ def message_of(type_url: str, body: bytes) -> Message:
     """The resource with this type and these bytes, its private keys redacted."""
     descriptor = POOL.FindMessageTypeByName(type_url.rpartition("/")[2])
     message = message_factory.GetMessageClass(descriptor).FromString(body)
-    if type_url == names.SDS:
-        redact(message)
-    return message
-
-
-def redact(secret: Any) -> None:
-    """Puts `[redacted]` in place of every private part of an SDS Secret that there is."""
-    for kind, fields in (
-        ("tls_certificate", ("private_key", "private_key_provider", "password", "pkcs12")),
-        ("session_ticket_keys", ("keys",)),
-        ("generic_secret", ("secret", "secrets")),
-    ):
-        if not secret.HasField(kind):
-            continue
-        part = getattr(secret, kind)
-        held = {field.name for field, _ in part.ListFields()}
-        for field in held.intersection(fields):
-            part.ClearField(field)
-            if field in ("private_key", "secret"):
-                getattr(part, field).inline_string = REDACTED
+    return redacted(message) if type_url == names.SDS else message
 
 
 def as_dict(message: Message) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from steersman.cli import bootstrap, serve
+from steersman.cli import bootstrap, proxies, proxy_config, serve
+from steersman.cli.errors import WrongUse
 from steersman.cli.parser import Commands, Help
 from steersman.errors import ConfigError, SteersmanError
 
-COMMANDS = (serve, bootstrap)
+COMMANDS = (serve, bootstrap, proxies, proxy_config)
 """In the order in which --help lists them."""
 
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as end:  # argparse's, after --help or wrong use
         return end.code if isinstance(end.code, int) else 2
-    except ConfigError as error:
+    except (ConfigError, WrongUse) as error:
         print(f"steersman: {error}", file=sys.stderr)
         return 2
     except SteersmanError as error:

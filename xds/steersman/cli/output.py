@@ -22,7 +22,7 @@ def as_yaml(value: Any) -> str:
     import yaml
 
     base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    dumper = type("Dumper", (base,), {"ignore_aliases": lambda self, data: True})
+    dumper: Any = type("Dumper", (base,), {"ignore_aliases": lambda self, data: True})
     dumper.add_multi_representer(dict, lambda self, data: self.represent_dict(data.items()))
     dumper.add_representer(str, _text)
     text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**31 - 1)

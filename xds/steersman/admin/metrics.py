@@ -1,0 +1,188 @@
+"""What Prometheus scrapes: read off the counters and the present state when it asks, under our names, and Istio's where it has the same
+figure."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from steersman import __version__, names
+from steersman.admin.counters import SECONDS, Histogram
+from steersman.admin.state import ConnectionStatus, ServerState, SourceState, Sync
+from steersman.model.objects import Kind
+from steersman.registry.collections import SERVICE_KEYS
+
+_REJECTS = {names.CDS: "cds", names.EDS: "eds", names.LDS: "lds", names.RDS: "rds"}
+_REGISTRY_KINDS = {Kind.SERVICE: "Services", Kind.ENDPOINT_SLICE: "EndpointSlice", Kind.POD: "Pods", Kind.NODE: "Nodes"}
+_REGISTRY_EVENTS = {"upsert": "update", "delete": "delete"}
+
+
+class Metrics:
+    """The figures of one server, in a registry of its own."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._figures = _Figures(state)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._registry.register(self._figures)
+
+    async def scrape(self, accept: str) -> tuple[bytes, str]:
+        """The figures now, and their content type, in a form that this Accept header takes."""
+        self._figures.services = await self._state.ask(lambda read: len(read(SERVICE_KEYS, "")))
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class _Figures(Collector):
+    """`services`: how many the mesh has, as of the last scrape."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self.services = 0
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._server()
+        yield from self._sources()
+        yield from self._connections(self._state.connections())
+        yield from self._pushes()
+        yield from self._work()
+
+    def _server(self) -> Iterator[Metric]:
+        state = self._state
+        yield _gauge("steersman_info", "The server, by version and instance.", ("version", "instance"), {(__version__, state.instance): 1})
+        yield _gauge("pilot_info", "The server, by version.", ("version",), {(__version__,): 1})
+        yield _single("steersman_ready", "1 when the server is ready to serve proxies, else 0.", float(not state.not_ready()))
+        uptime = max(0.0, time.time() - state.started)
+        yield _single("steersman_uptime_seconds", "Seconds since the server started.", uptime)
+        yield _single("istiod_uptime_seconds", "Seconds since the server started.", uptime)
+        yield _single("steersman_generation", "Number of the last complete generation.", state.pipeline.generation)
+        yield _single("steersman_values", "Values that the pipeline holds.", state.pipeline.graph.size)
+        yield _single("steersman_services", "Services of the mesh.", self.services)
+        yield _single("pilot_services", "Services of the mesh.", self.services)
+
+    def _sources(self) -> Iterator[Metric]:
+        sources = self._state.sources()
+        states = {(source.name, source.kind, one.value): float(source.state is one) for source in sources for one in SourceState}
+        objects = {(source.name, source.kind): float(source.objects) for source in sources}
+        ignored = {(source.name, source.kind): float(source.ignored) for source in sources}
+        clusters = sum(source.kind in ("files", "kubernetes") for source in sources)
+        yield _gauge("steersman_source_state", "1 for the state that a source is in.", ("source", "kind", "state"), states)
+        yield _gauge("steersman_source_objects", "Objects that a source holds.", ("source", "kind"), objects)
+        yield _gauge("steersman_source_ignored_objects", "Objects of kinds that are not used.", ("source", "kind"), ignored)
+        yield _single("steersman_clusters", "Clusters that are watched.", clusters)
+        yield _single("istiod_managed_clusters", "Clusters that are watched.", clusters)
+
+    def _connections(self, connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
+        open_streams: Counter[tuple[str, ...]] = Counter()
+        versions: Counter[tuple[str, ...]] = Counter()
+        syncs: Counter[tuple[str, ...]] = Counter()
+        rejected: dict[str, dict[tuple[str, ...], float]] = {short: {} for short in _REJECTS.values()}
+        for connection in connections:
+            open_streams[connection.protocol, connection.proxy.type] += 1
+            versions[(connection.agent or "unknown",)] += 1
+            for status in connection.types:
+                syncs[_short(status.type_url), status.sync.value] += 1
+                if status.sync is Sync.ERROR and status.type_url in _REJECTS:
+                    rejected[_REJECTS[status.type_url]][(connection.proxy.id,)] = 1
+        yield _gauge("steersman_connections", "Open ADS streams.", ("protocol", "type"), open_streams)
+        yield _gauge("pilot_xds", "Open ADS streams, by the client's version.", ("version",), versions)
+        yield _gauge("steersman_sync", "Open streams by resource type and how far their proxy is with it.", ("type", "sync"), syncs)
+        for short, nodes in rejected.items():
+            yield _gauge(f"pilot_xds_{short}_reject", f"Proxies whose last {short.upper()} response was refused.", ("node",), nodes)
+
+    def _pushes(self) -> Iterator[Metric]:
+        counters = self._state.counters
+        by_type = ("type",)
+        for ours, istio, text, counts in (
+            ("steersman_pushes", "pilot_xds_pushes", "Responses sent.", counters.pushes),
+            ("steersman_expired_nonces", "pilot_xds_expired_nonce", "Requests with an outdated nonce.", counters.expired_nonces),
+        ):
+            yield _counter(ours, text, by_type, _keyed(counts))
+            yield _as_istio(istio, text, by_type, _keyed(counts))
+        yield _counter("steersman_pushed_resources", "Resources in the responses sent.", by_type, _keyed(counters.pushed_resources))
+        yield _counter("steersman_pushed_bytes", "Bytes of the resources in the responses sent.", by_type, _keyed(counters.pushed_bytes))
+        yield _counter("steersman_rejects", "Responses refused by their proxy (NACK).", by_type, _keyed(counters.rejects))
+        yield _as_istio("pilot_total_xds_rejects", "Responses refused by their proxy (NACK).", (), {(): counters.rejects.total()})
+        yield _counter("steersman_streams", "ADS streams opened.", ("protocol",), _keyed(counters.streams))
+        yield _counter("steersman_streams_closed", "ADS streams ended, by gRPC status.", ("code",), _keyed(counters.closed))
+        text = "Seconds from a change's being seen to its last response being handed to a stream."
+        yield _histogram("steersman_convergence_seconds", text, counters.convergence)
+        yield _histogram("pilot_proxy_convergence_time", text, counters.convergence)
+
+    def _work(self) -> Iterator[Metric]:
+        counters = self._state.counters
+        facts = {(str(kind), event): float(count) for (kind, event), count in counters.facts.items()}
+        registry = {
+            (_REGISTRY_KINDS[Kind(kind)], _REGISTRY_EVENTS[event]): count
+            for (kind, event), count in facts.items()
+            if kind in _REGISTRY_KINDS
+        }
+        yield _counter("steersman_facts", "Facts that changed something.", ("kind", "event"), facts)
+        yield _as_istio("pilot_k8s_reg_events", "Changes of Kubernetes objects.", ("type", "event"), registry)
+        yield _counter("steersman_generations", "Settlements.", (), {(): counters.generations})
+        yield _counter("steersman_computed_values", "Values computed.", (), {(): counters.computed})
+        yield _counter("steersman_failed_values", "Values whose computation failed: bugs.", (), {(): counters.failures})
+        yield _counter("steersman_internal_errors", "Bugs that cost a stream or a source.", (), {(): counters.internal_errors})
+        yield _as_istio("pilot_total_xds_internal_errors", "Bugs that cost a stream or a source.", (), {(): counters.internal_errors})
+        text = "Seconds from the first change taken to a complete generation."
+        yield _histogram("steersman_settling_seconds", text, counters.settling)
+        yield _histogram("pilot_pushcontext_init_seconds", text, counters.settling)
+
+
+Labelled = Mapping[Any, float]
+"""Values by the values of the labels, a tuple of texts."""
+
+
+def _short(type_url: str) -> str:
+    return names.TYPE_NAMES.get(type_url, type_url)
+
+
+def _keyed(counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:
+    return {(key,): float(count) for key, count in counts.items()}
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Labelled) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _single(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Labelled) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _as_istio(name: str, text: str, labels: tuple[str, ...], values: Labelled) -> Metric:
+    """A count under Istio's name, which has no `_total` at its end; so the exposition formats can't call it a counter."""
+    family = Metric(name, text, "unknown")
+    for key, value in sorted(values.items()):
+        family.add_sample(name, dict(zip(labels, key, strict=True)), value)
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    buckets: list[tuple[str, float]] = []
+    below = 0
+    for bound, count in zip(SECONDS, histogram.buckets, strict=True):
+        below += count
+        buckets.append((str(bound), below))
+    buckets.append(("+Inf", histogram.count))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.total)

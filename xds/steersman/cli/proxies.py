@@ -1,0 +1,62 @@
+"""steersman proxies: who is connected, and how far each is."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from steersman.cli.parser import Commands, add_output, add_server, command
+
+if TYPE_CHECKING:
+    from steersman.admin import inspect_pb2 as pb
+
+COLUMNS = ("NAME", "CLUSTER", "CDS", "LDS", "EDS", "RDS", "SDS", "STEERSMAN", "VERSION")
+TYPES = ("cds", "lds", "eds", "rds", "sds")
+
+
+def add_parser(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "proxies",
+        run,
+        alias=("ps",),
+        summary="list the connected proxies and how far each is with each type",
+        text="""
+            Lists the connected proxies, as `istioctl proxy-status` does. For each resource type: SYNCED when everything sent was
+            acknowledged, STALE while a response or its acknowledgement is on its way, ERROR when the proxy refused the last response,
+            NOT SENT, or - when it never asked for the type. -o json has the details, a refusal's words among them.
+
+            Exit code 1: no proxy of that name is connected.
+            """,
+        example="""
+            steersman proxies
+            steersman proxies reviews-v1.default -o yaml
+            """,
+    )
+    parser.add_argument("proxy", nargs="?", default="", metavar="PROXY", help="only this one: a node id or part of one, or CLUSTER/NAME")
+    add_server(parser)
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from steersman.admin.protojson import as_dict
+    from steersman.cli.client import connected
+    from steersman.cli.output import note, show, structured, table
+
+    with connected(args.server) as client:
+        answer = client.proxies(args.proxy)
+    if args.output != "table":
+        show(structured([as_dict(proxy) for proxy in answer.proxies], args.output))
+    elif answer.proxies:
+        show(table(COLUMNS, (_row(proxy) for proxy in answer.proxies)))
+    if answer.proxies:
+        return 0
+    if args.output == "table":
+        note(f"No connected proxy is called {args.proxy!r}." if args.proxy else "No proxy is connected.")
+    return 1 if args.proxy else 0
+
+
+def _row(proxy: "pb.Proxy") -> tuple[str, ...]:
+    from steersman.admin import inspect_pb2 as pb
+
+    syncs = {status.type: pb.TypeStatus.Sync.Name(status.sync).replace("_", " ") for status in proxy.types}
+    name = f"{proxy.name}.{proxy.namespace}" if proxy.name else proxy.id
+    return (name, proxy.cluster, *(syncs.get(kind, "") for kind in TYPES), proxy.server, proxy.agent)
