@@ -11,7 +11,54 @@ import msgspec
 from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.registry.collections import INDEXES, TABLES
+from steersman.registry import cells, endpoints, gateways, identities, networks, services, workloads
+from steersman.registry.collections import (
+    ALL_CLUSTERS,
+    ALL_SERVICES,
+    CELL_INDEX,
+    CELLS,
+    CIDR_NETWORKS,
+    CLUSTER_NETWORKS,
+    CLUSTERS,
+    ENDPOINT_SOURCES,
+    FAMILY_PODS,
+    GATEWAY_ADDRESSES,
+    IDENTITIES,
+    INDEXES,
+    LIMITED_SERVICES,
+    MESH,
+    MESH_SERVICES,
+    NAMESPACES,
+    NETWORK_GATEWAYS,
+    NETWORK_SERVICES,
+    NETWORK_SERVICES_IN,
+    NETWORKS,
+    NODES,
+    NODES_IN,
+    POD_ENDPOINTS,
+    PODS,
+    PODS_AT,
+    PODS_LABELLED,
+    PROXIES,
+    RESOLVED,
+    SERVICE_KEYS,
+    SERVICES,
+    SERVICES_AT,
+    SERVICES_NAMED,
+    SERVICES_OF_NETWORK,
+    SLICE_ENDPOINTS,
+    SLICES,
+    SLICES_OF,
+    SLICES_OF_FAMILY,
+    SOURCE_CELLS,
+    SOURCE_IDENTITIES,
+    TABLES,
+    VIPS,
+    VISIBLE_SERVICES,
+    WORKLOADS,
+)
+from steersman.views import split_horizon, standpoints, verdicts
+from steersman.views.collections import SEEN, STANDPOINTS, VERDICTS
 
 Absorb = Callable[[tuple[NodeRef, ...]], None]
 
@@ -102,10 +149,69 @@ def wire_inputs(graph: Graph) -> None:
 
 def wire_registry(graph: Graph) -> None:
     """tables, indexes -> one mesh"""
+    # services of all clusters --> SERVICE_KEYS --.
+    #          |                                  +--> VISIBLE_SERVICES (by namespace)
+    #          '---------------> MESH_SERVICES ---+
+    #                                             '--> VIPS (by cluster)
+    graph.derive(SERVICE_KEYS, services.service_keys, reads=(ALL_SERVICES,))
+    graph.derive(MESH_SERVICES, services.mesh_service, reads=(SERVICES_NAMED, SERVICES, MESH))
+    graph.derive(VISIBLE_SERVICES, services.visible_services, reads=(SERVICE_KEYS, LIMITED_SERVICES, MESH_SERVICES))
+    graph.derive(VIPS, services.vips, reads=(MESH_SERVICES, ALL_CLUSTERS, SERVICES_AT, SERVICES, PODS_AT))
+
+    # mesh.networks ------+--> CLUSTER_NETWORKS --+--> WORKLOADS (pods, placed)
+    # system namespaces --+--> CIDR_NETWORKS -----'       ^
+    #                                   pods, nodes ------'
+    graph.derive(CLUSTER_NETWORKS, networks.cluster_network, reads=(MESH, CLUSTERS, NAMESPACES))
+    graph.derive(CIDR_NETWORKS, networks.cidr_networks, reads=(MESH,))
+    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, MESH, CLUSTERS, CLUSTER_NETWORKS, CIDR_NETWORKS))
+
+    # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
+    # slices --> FAMILY_PODS --.
+    # slices ------------------+--> SLICE_ENDPOINTS
+    # WORKLOADS ---------------+--> POD_ENDPOINTS
+    placing = (WORKLOADS, PODS, NODES, CLUSTER_NETWORKS, CIDR_NETWORKS)
+    graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF))
+    graph.derive(FAMILY_PODS, endpoints.family_pods, reads=(SLICES_OF_FAMILY, SLICES))
+    graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, FAMILY_PODS, *placing))
+    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, *placing))
+
+    # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
+    graph.derive(NETWORKS, networks.networks, reads=(MESH, NETWORK_SERVICES, SERVICES))
+    graph.derive(
+        NETWORK_GATEWAYS,
+        gateways.network_gateways,
+        reads=(MESH, SERVICES_OF_NETWORK, SERVICES_NAMED, SERVICES, NODES_IN, NODES, RESOLVED),
+    )
+    graph.derive(GATEWAY_ADDRESSES, gateways.gateway_addresses, reads=(NETWORKS, NETWORK_GATEWAYS))
+
+    # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --.
+    #                   +--> SOURCE_CELLS -----+------------------------------------------+--> CELLS (their endpoints)
+    # POD_ENDPOINTS ----'         '--> SOURCE_IDENTITIES --> IDENTITIES
+    graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
+    graph.derive(
+        CELL_INDEX,
+        cells.cell_index,
+        reads=(SERVICES_NAMED, SERVICES, ENDPOINT_SOURCES, SOURCE_CELLS, PODS, GATEWAY_ADDRESSES),
+    )
+    graph.derive(CELLS, cells.cells, reads=(CELL_INDEX, SOURCE_CELLS))
+    graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
+    graph.derive(IDENTITIES, identities.identities, reads=(SERVICES_NAMED, ENDPOINT_SOURCES, SOURCE_IDENTITIES))
 
 
 def wire_views(graph: Graph) -> None:
     """mesh x standpoint -> what is seen"""
+    # connected proxies --> STANDPOINTS
+    placed = (WORKLOADS, CLUSTER_NETWORKS, CIDR_NETWORKS)
+    graph.derive(
+        STANDPOINTS,
+        standpoints.standpoint,
+        reads=(PROXIES, CLUSTERS, MESH, PODS_AT, PODS, *placed, NETWORK_SERVICES_IN, SERVICES_NAMED, SERVICES),
+    )
+
+    # NETWORK_GATEWAYS --> VERDICTS --.
+    # CELL_INDEX ---------------------+--> SEEN (by service port and horizon)
+    graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS))
+    graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, VERDICTS))
 
 
 def wire_resources(graph: Graph) -> None:

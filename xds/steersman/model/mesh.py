@@ -103,7 +103,7 @@ class Twin(StrEnum):
 class Traits(NamedTuple):
     """All of an endpoint that the rules of split horizon look at: endpoints with equal traits share every verdict. Sorts stably.
 
-    `node` is set only for endpoints of node-local services.
+    `node`: CLUSTER/NODE, set only for endpoints whose own cluster's Service is node-local.
     """
 
     locality: Locality
@@ -178,13 +178,45 @@ class SourceEndpoints(Row, frozen=True, kw_only=True):
     unusable: tuple[Unusable, ...] = ()
 
 
+class SourceCell(NamedTuple):
+    """What one source gives to a cell: its endpoints sorted by (address, port), the sum of their weights, and the set of their
+    addresses."""
+
+    traits: Traits
+    weight: int
+    endpoints: tuple[Endpoint, ...]
+    addresses: frozenset[str]
+
+
+class SourceCells(Row, frozen=True, kw_only=True):
+    """What one source (an EndpointSlice, or a Service's Pods) contributes, by port name and cell, both sorted."""
+
+    ports: tuple[tuple[str, tuple[SourceCell, ...]], ...] = ()
+
+
+class Dropped(NamedTuple):
+    """An endpoint of a source that is in no cell, as another stands for its address. `pod`: CLUSTER/NAMESPACE/NAME, or ""."""
+
+    traits: Traits
+    source: ObjectRef
+    address: str
+    port: int
+    pod: str
+    weight: int
+
+
 class CellIndex(Row, frozen=True, kw_only=True):
     """The cells of a service port: (traits, sum of its endpoints' weights), sorted. `duplicates`: rule 10's losers, who are in no cell.
-    `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always empty."""
+    `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always empty.
+    `at_gateways`: the same for addresses that are also some network's gateway. `sources`: beside each cell, what lists its endpoints:
+    (source, port name). `dropped`: all that the sources list and the cells don't hold."""
 
     cells: tuple[tuple[Traits, int], ...] = ()
     duplicates: tuple[Unusable, ...] = ()
     shared: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
+    at_gateways: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
+    sources: tuple[tuple[tuple[ObjectRef, str], ...], ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
 
 class Identities(Row, frozen=True, kw_only=True):
@@ -302,4 +334,5 @@ class SplitHorizon(Row, frozen=True, kw_only=True):
     groups: tuple[LocalityGroup, ...]
     folded: tuple[Folded, ...] = ()
     without: tuple[tuple[Traits, str, int], ...] = ()
+    shadowed: tuple[NetworkGateway, ...] = ()
     rounded: bool = False

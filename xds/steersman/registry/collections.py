@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from steersman.graph import Derived, Index, Table
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
-from steersman.model.ids import ClusterID, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
+from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
 from steersman.model.mesh import (
     CellIndex,
     Endpoint,
@@ -13,12 +13,15 @@ from steersman.model.mesh import (
     MeshService,
     NetworkGateways,
     ObjectRef,
+    SourceCells,
     SourceEndpoints,
     Traits,
+    Workload,
 )
 from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Service
 from steersman.model.proxy import Proxy
 from steersman.names import NETWORK_LABEL
+from steersman.registry.addresses import AddressRange
 
 # -- facts --------------------------------------------------------------------------------------------------------------------
 
@@ -72,6 +75,13 @@ class LabelKey(NamedTuple):
     value: str
 
 
+class FamilyKey(NamedTuple):
+    """One cluster's Service, and an address family of its EndpointSlices."""
+
+    service: ObjectKey
+    family: IPFamily
+
+
 ALL_CLUSTERS: Index[str, ClusterID] = Index("clusters.all", CLUSTERS, lambda cluster: ("",))
 ALL_SERVICES: Index[str, ObjectKey] = Index("services.all", SERVICES, lambda service: ("",))
 SERVICES_NAMED: Index[ServiceKey, ObjectKey] = Index(
@@ -90,8 +100,29 @@ NETWORK_SERVICES_IN: Index[tuple[ClusterID, str], ObjectKey] = Index(
     SERVICES,
     lambda service: ((service.key.cluster, service.key.namespace),) if label(service.labels, NETWORK_LABEL) else (),
 )
+NETWORK_SERVICES: Index[str, ObjectKey] = Index(
+    "services.of_any_network", SERVICES, lambda service: ("",) if label(service.labels, NETWORK_LABEL) else ()
+)
+LIMITED_SERVICES: Index[str, ObjectKey] = Index("services.limited", SERVICES, lambda service: ("",) if service.export_to else ())
+"""Services with an exportTo: all others are everybody's."""
+
+SERVICES_IN: Index[tuple[ClusterID, str], ObjectKey] = Index(
+    "services.in", SERVICES, lambda service: ((service.key.cluster, service.key.namespace),)
+)
+SERVICES_SELECTING: Index[LabelKey, ObjectKey] = Index(
+    "services.selecting",
+    SERVICES,
+    lambda service: tuple(LabelKey(service.key.cluster, service.key.namespace, name, value) for name, value in service.selector[:1]),
+)
+"""By the first label of the selector: whoever selects a pod stands under one of its labels."""
+
 SLICES_OF: Index[ObjectKey, ObjectKey] = Index(
     "endpointslices.of", SLICES, lambda piece: (ObjectKey(piece.key.cluster, piece.key.namespace, piece.service),)
+)
+SLICES_OF_FAMILY: Index[FamilyKey, ObjectKey] = Index(
+    "endpointslices.of_family",
+    SLICES,
+    lambda piece: (FamilyKey(ObjectKey(piece.key.cluster, piece.key.namespace, piece.service), piece.family),),
 )
 PODS_AT: Index[ClusterAddress, ObjectKey] = Index(
     "pods.at", PODS, lambda pod: tuple(ClusterAddress(pod.key.cluster, ip) for ip in pod.ips) if pod.active else ()
@@ -99,6 +130,7 @@ PODS_AT: Index[ClusterAddress, ObjectKey] = Index(
 PODS_LABELLED: Index[LabelKey, ObjectKey] = Index(
     "pods.labelled", PODS, lambda pod: tuple(LabelKey(pod.key.cluster, pod.key.namespace, name, value) for name, value in pod.labels)
 )
+NODES_IN: Index[ClusterID, ObjectKey] = Index("nodes.in", NODES, lambda node: (node.key.cluster,))
 GATEWAYS_IN: Index[ClusterID, ObjectKey] = Index("gateways.in", GATEWAYS, lambda gateway: (gateway.key.cluster,))
 
 INDEXES: tuple[Index[Any, Any], ...] = (
@@ -108,9 +140,15 @@ INDEXES: tuple[Index[Any, Any], ...] = (
     SERVICES_AT,
     SERVICES_OF_NETWORK,
     NETWORK_SERVICES_IN,
+    NETWORK_SERVICES,
+    LIMITED_SERVICES,
+    SERVICES_IN,
+    SERVICES_SELECTING,
     SLICES_OF,
+    SLICES_OF_FAMILY,
     PODS_AT,
     PODS_LABELLED,
+    NODES_IN,
     GATEWAYS_IN,
 )
 
@@ -135,11 +173,31 @@ VISIBLE_SERVICES: Derived[str, tuple[ServiceKey, ...]] = Derived("visible_servic
 CLUSTER_NETWORKS: Derived[ClusterID, tuple[NetworkID, ObjectRef | None]] = Derived("cluster_networks")
 """The network of a cluster's endpoints that no label of their own places, and what says so (rule 1 without fromCidr)."""
 
+CIDR_NETWORKS: Derived[str, tuple[tuple[AddressRange, NetworkID], ...]] = Derived("cidr_networks")
+"""The fromCidr of mesh.networks, in the order of the file; key ""."""
+
+NETWORKS: Derived[str, tuple[NetworkID, ...]] = Derived("networks")
+"""The networks that may have gateways, sorted; key ""."""
+
+WORKLOADS: Derived[ObjectKey, Workload | None] = Derived("workloads")
+"""By Pod; None where there is none, or it has run to its end. Most of what happens to a Pod changes nothing here."""
+
+FAMILY_PODS: Derived[FamilyKey, frozenset[str]] = Derived("family_pods")
+"""Of a Service with EndpointSlices of both families: the Pods that stand ready in those of this family."""
+
+ENDPOINT_SOURCES: Derived[ObjectKey, tuple[ObjectRef, ...]] = Derived("endpoint_sources")
+"""By a cluster's Service: what lists its endpoints, as keys of SOURCE_CELLS."""
+
 SLICE_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("slice_endpoints")
 """By EndpointSlice."""
 
 POD_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("pod_endpoints")
 """By a cluster's Service that has no EndpointSlices: from the Pods that it selects."""
+
+SOURCE_CELLS: Derived[ObjectRef, SourceCells] = Derived("source_cells")
+"""By EndpointSlice, or by Service where its Pods are listed."""
+
+SOURCE_IDENTITIES: Derived[ObjectRef, Identities] = Derived("source_identities")
 
 CELL_INDEX: Derived[ServicePortKey, CellIndex] = Derived("cell_index")
 
@@ -149,6 +207,9 @@ CELLS: Derived[CellKey, tuple[Endpoint, ...]] = Derived("cells")
 IDENTITIES: Derived[ServiceKey, Identities] = Derived("identities")
 
 NETWORK_GATEWAYS: Derived[NetworkID, NetworkGateways] = Derived("network_gateways")
+
+GATEWAY_ADDRESSES: Derived[str, frozenset[str]] = Derived("gateway_addresses")
+"""Of all networks' gateways; key ""."""
 
 VIPS: Derived[tuple[ServiceKey, ClusterID], tuple[str, ...]] = Derived("vips")
 """The addresses by which a proxy in that cluster knows the service: its own cluster's, else the lowest other cluster's by name

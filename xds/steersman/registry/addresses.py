@@ -1,0 +1,62 @@
+"""IP addresses as they stand in objects: canonical text and family, or nothing."""
+
+from functools import lru_cache
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import NamedTuple
+
+from steersman.model.ids import IPFamily
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Address(NamedTuple):
+    """An address that a host can have. `text`: canonical (RFC 5952), unbracketed; an IPv4-mapped IPv6 address is the IPv4 address that it
+    means."""
+
+    text: str
+    family: IPFamily
+    packed: bytes
+
+
+def parse_address(text: str) -> Address | None:
+    """The address that this text means; None where it is none, or one that no host has (unspecified, multicast) or that only
+    one host understands (with a zone)."""
+    try:
+        packed = inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        return _parse_v6(text)
+    return _host(packed, IPFamily.IPV4, text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _parse_v6(text: str) -> Address | None:
+    try:
+        packed = inet_pton(AF_INET6, text)
+    except (OSError, ValueError):
+        return None
+    if packed.startswith(_MAPPED):
+        return _host(packed[12:], IPFamily.IPV4, inet_ntop(AF_INET, packed[12:]))
+    return _host(packed, IPFamily.IPV6, inet_ntop(AF_INET6, packed))
+
+
+def _host(packed: bytes, family: IPFamily, text: str) -> Address | None:
+    first = packed[0]
+    multicast = 224 <= first < 240 or packed == b"\xff\xff\xff\xff" if family is IPFamily.IPV4 else first == 0xFF
+    return None if multicast or not any(packed) else Address(text, family, packed)
+
+
+class AddressRange(NamedTuple):
+    """A CIDR, both ends included, as packed addresses of one family: they compare only with addresses of equal length."""
+
+    first: bytes
+    last: bytes
+
+    def __contains__(self, packed: object) -> bool:
+        return isinstance(packed, bytes) and len(packed) == len(self.first) and self.first <= packed <= self.last
+
+
+def parse_range(cidr: str) -> AddressRange:
+    """The range of a CIDR that the settings have checked."""
+    network = ip_network(cidr, strict=False)
+    return AddressRange(network[0].packed, network[-1].packed)

@@ -1,0 +1,234 @@
+"""Cells: the endpoints of a service port that no rule can tell apart, over all that lists them; each address on a network once (rule
+10)."""
+
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import NamedTuple
+
+from steersman.graph import Reader
+from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
+from steersman.model.mesh import CellIndex, Dropped, Endpoint, Health, ObjectRef, Rule, SourceCell, SourceCells, Traits, Unusable
+from steersman.model.objects import Kind
+from steersman.registry.collections import (
+    CELL_INDEX,
+    ENDPOINT_SOURCES,
+    GATEWAY_ADDRESSES,
+    PODS,
+    SERVICES,
+    SERVICES_NAMED,
+    SOURCE_CELLS,
+    CellKey,
+)
+from steersman.registry.endpoints import endpoints_from
+from steersman.registry.services import port_numbered
+
+_ADDRESS = attrgetter("address", "port")
+
+
+class _Piece(NamedTuple):
+    """What one source gives to one cell of the port in question."""
+
+    source: ObjectRef
+    port_name: str
+    service: ObjectKey
+    cell: SourceCell
+
+
+def source_cells(read: Reader, source: ObjectRef) -> SourceCells:
+    """One source's endpoints by port and cell, each sorted by (address, port). A pod that is listed twice counts once, the healthier
+    entry."""
+    return SourceCells(ports=tuple((name, tuple(_grouped(endpoints))) for name, endpoints in endpoints_from(read, source).ports))
+
+
+def _grouped(endpoints: tuple[Endpoint, ...]) -> Iterator[SourceCell]:
+    groups: dict[int, list[Endpoint]] = {}
+    for endpoint in sorted(endpoints, key=_ADDRESS):
+        groups.setdefault(id(endpoint.traits), []).append(endpoint)
+    by_traits: dict[Traits, list[Endpoint]] = {}
+    for group in groups.values():
+        by_traits.setdefault(group[0].traits, []).extend(group)
+    for traits, group in sorted(by_traits.items()):
+        addresses = frozenset([endpoint.address for endpoint in group])
+        kept = tuple(group) if len(addresses) == len(group) else _once(group)
+        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), kept, addresses)
+
+
+def _once(group: list[Endpoint]) -> tuple[Endpoint, ...]:
+    found: dict[tuple[str, int, ObjectKey | None], Endpoint] = {}
+    for endpoint in sorted(group, key=_ADDRESS):
+        name = (endpoint.address, endpoint.port, endpoint.workload.pod)
+        if name not in found or endpoint.health is Health.HEALTHY is not found[name].health:
+            found[name] = endpoint
+    return tuple(found.values())
+
+
+def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
+    """The cells of a service port over all clusters. Each cluster's Service says by which name its slices call the port of that number."""
+    pieces = list(_pieces(read, key))
+    by_network: dict[NetworkID, list[_Piece]] = {}
+    for piece in pieces:
+        by_network.setdefault(piece.cell.traits.network, []).append(piece)
+    dropped: list[Dropped] = []
+    duplicates: list[Unusable] = []
+    for group in by_network.values():
+        if not _disjoint(group):
+            _settle(read, group, dropped, duplicates)
+    weights: dict[Traits, int] = {}
+    sources: dict[Traits, list[tuple[ObjectRef, str]]] = {}
+    for piece in pieces:
+        traits = piece.cell.traits
+        weights[traits] = weights.get(traits, 0) + piece.cell.weight
+        sources.setdefault(traits, []).append((piece.source, piece.port_name))
+    for drop in dropped:
+        weights[drop.traits] -= drop.weight
+    cells = tuple((traits, weights[traits]) for traits in sorted(weights) if weights[traits])
+    gone = frozenset(dropped)
+    return CellIndex(
+        cells=cells,
+        duplicates=tuple(sorted(duplicates, key=lambda lost: (lost.address, lost.source))),
+        shared=_shared(by_network, gone) if len(by_network) > 1 else (),
+        sources=tuple(tuple(sorted(sources[traits])) for traits, _ in cells),
+        dropped=tuple(sorted(dropped)),
+        at_gateways=_at_gateways(pieces, read(GATEWAY_ADDRESSES, ""), gone),
+    )
+
+
+def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:
+    for found in read(SERVICES_NAMED, key.service):
+        service = read(SERVICES, found)
+        port = port_numbered(service, key.port) if service is not None else None
+        if port is None:
+            continue
+        for source in read(ENDPOINT_SOURCES, found):
+            for name, cells in read(SOURCE_CELLS, source).ports:
+                if name == port.name:
+                    for cell in cells:
+                        yield _Piece(source, name, found, cell)
+
+
+def _disjoint(group: list[_Piece]) -> bool:
+    """Whether no address stands twice; by sets alone, as nearly always none does."""
+    if len(group) == 1:
+        return len(group[0].cell.addresses) == len(group[0].cell.endpoints)
+    union = frozenset().union(*[piece.cell.addresses for piece in group])
+    return len(union) == sum([len(piece.cell.endpoints) for piece in group])
+
+
+# -- rule 10 ------------------------------------------------------------------------------------------------------------------
+
+
+class _Claim(NamedTuple):
+    """An endpoint that claims an address. Sorts by seniority: its owner's (creationTimestamp, cluster, namespace, name), then health,
+    then source."""
+
+    created: str
+    owner: ObjectKey
+    unhealthy: bool
+    source: ObjectRef
+    place: int
+    endpoint: Endpoint
+
+
+def _settle(read: Reader, group: list[_Piece], dropped: list[Dropped], duplicates: list[Unusable]) -> None:
+    """Of the endpoints with one address on one network the senior stays. Those of another owner are reported; the same owner's other
+    entries (Kubernetes may list a pod in two slices for a while) just go."""
+    claims: dict[tuple[str, int], list[tuple[_Piece, Endpoint]]] = {}
+    for piece in group:
+        for endpoint in piece.cell.endpoints:
+            claims.setdefault((endpoint.address, endpoint.port), []).append((piece, endpoint))
+    for claimed in claims.values():
+        if len(claimed) == 1:
+            continue
+        senior, *others = sorted(_claim(read, piece, endpoint, place) for place, (piece, endpoint) in enumerate(claimed))
+        for claim in others:
+            lost = claim.endpoint
+            piece = claimed[claim.place][0]
+            dropped.append(Dropped(lost.traits, claim.source, lost.address, lost.port, str(lost.workload.pod or ""), lost.weight))
+            if claim.owner != senior.owner:
+                duplicates.append(_duplicate(lost, piece.port_name, senior))
+
+
+def _claim(read: Reader, piece: _Piece, endpoint: Endpoint, place: int) -> _Claim:
+    pod = endpoint.workload.pod
+    row = read(PODS, pod) if pod is not None else read(SERVICES, piece.service)
+    created = row.created if row is not None else ""
+    return _Claim(created, pod or piece.service, endpoint.health is not Health.HEALTHY, piece.source, place, endpoint)
+
+
+def _duplicate(lost: Endpoint, port_name: str, senior: _Claim) -> Unusable:
+    owner = ObjectRef(Kind.POD if senior.endpoint.workload.pod is not None else Kind.SERVICE, senior.owner)
+    return Unusable(
+        address=lost.address,
+        port_name=port_name,
+        rule=Rule.DUPLICATE,
+        because=owner,
+        workload=lost.workload,
+        source=lost.source,
+        note=f"{owner} has the same address on network {lost.traits.network or 'unknown'} and is older",
+    )
+
+
+# -- what may collide with something else --------------------------------------------------------------------------------------
+
+
+def _held(pieces: Iterable[_Piece], addresses: frozenset[str], gone: frozenset[Dropped]) -> dict[tuple[str, int], set[Traits]]:
+    """Which cells hold one of these addresses, by (address, port)."""
+    found: dict[tuple[str, int], set[Traits]] = {}
+    for piece in pieces:
+        if addresses.isdisjoint(piece.cell.addresses):
+            continue
+        for endpoint in piece.cell.endpoints:
+            if endpoint.address in addresses and dropped_from(piece.source, endpoint) not in gone:
+                found.setdefault((endpoint.address, endpoint.port), set()).add(endpoint.traits)
+    return found
+
+
+def _shared(by_network: dict[NetworkID, list[_Piece]], gone: frozenset[Dropped]) -> tuple[tuple[str, int, tuple[Traits, ...]], ...]:
+    twice: set[str] = set()
+    before: set[str] = set()
+    for group in by_network.values():
+        mine: set[str] = set().union(*[piece.cell.addresses for piece in group])
+        twice |= before & mine
+        before |= mine
+    if not twice:
+        return ()
+    every = [piece for group in by_network.values() for piece in group]
+    held = _held(every, frozenset(twice), gone)
+    return tuple((*place, tuple(sorted(cells))) for place, cells in sorted(held.items()) if len(cells) > 1)
+
+
+def _at_gateways(
+    pieces: list[_Piece], gateways: frozenset[str], gone: frozenset[Dropped]
+) -> tuple[tuple[str, int, tuple[Traits, ...]], ...]:
+    if not gateways:
+        return ()
+    return tuple((*place, tuple(sorted(cells))) for place, cells in sorted(_held(pieces, gateways, gone).items()))
+
+
+def dropped_from(source: ObjectRef, endpoint: Endpoint) -> Dropped:
+    """How `CellIndex.dropped` would name this endpoint of that source."""
+    return Dropped(endpoint.traits, source, endpoint.address, endpoint.port, str(endpoint.workload.pod or ""), endpoint.weight)
+
+
+def cells(read: Reader, key: CellKey) -> tuple[Endpoint, ...]:
+    """The endpoints of one cell, sorted by (address, port)."""
+    index = read(CELL_INDEX, key.port)
+    found: list[tuple[ObjectRef, tuple[Endpoint, ...]]] = []
+    for (traits, _), sources in zip(index.cells, index.sources, strict=True):
+        if traits == key.traits:
+            found.extend((source, _cell_of(read(SOURCE_CELLS, source), name, key.traits)) for source, name in sources)
+    if index.dropped:
+        gone = frozenset(index.dropped)
+        found = [(source, tuple(one for one in part if dropped_from(source, one) not in gone)) for source, part in found]
+    if len(found) == 1:
+        return found[0][1]
+    return tuple(sorted((endpoint for _, part in found for endpoint in part), key=_ADDRESS))
+
+
+def _cell_of(grouped: SourceCells, port_name: str, traits: Traits) -> tuple[Endpoint, ...]:
+    for name, cells_of_port in grouped.ports:
+        if name == port_name:
+            for cell in cells_of_port:
+                if cell.traits == traits:
+                    return cell.endpoints
+    return ()

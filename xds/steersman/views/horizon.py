@@ -1,0 +1,39 @@
+"""What of a standpoint decides endpoints: of all services, and of one."""
+
+from steersman.model.ids import ClusterID
+from steersman.model.mesh import Horizon, MeshService, Standpoint
+
+UNKNOWN_CLUSTER = ClusterID("(unknown)")
+"""Stands in a horizon for the cluster of a proxy that didn't name one: nothing is local to it."""
+
+
+def whole_horizon(standpoint: Standpoint, *, passthrough: bool = False) -> Horizon:
+    """All that may decide endpoints, for any service; `narrowed` makes a service's own horizon of it. `passthrough`: for SNI clusters."""
+    cluster = standpoint.cluster or UNKNOWN_CLUSTER
+    return Horizon(
+        network=standpoint.network,
+        families=standpoint.families,
+        view=standpoint.view,
+        cluster=cluster,
+        node=node_of(standpoint),
+        own_network_only=passthrough or standpoint.network_gateway,
+        mtls_only=passthrough,
+    )
+
+
+def node_of(standpoint: Standpoint) -> str:
+    """The proxy's node by its mesh-wide name CLUSTER/NODE, as in Traits; "" where it isn't known."""
+    return f"{standpoint.cluster}/{standpoint.node}" if standpoint.node else ""
+
+
+def narrowed(horizon: Horizon, service: MeshService) -> Horizon:
+    """The horizon without what doesn't matter for this service: proxies of many clusters and nodes share it then."""
+    return horizon._replace(
+        cluster=horizon.cluster if service.cluster_local else ClusterID(""),
+        node=horizon.node if service.node_local else "",
+    )
+
+
+def horizon_of(standpoint: Standpoint, service: MeshService, *, passthrough: bool = False) -> Horizon:
+    """What of a standpoint decides this service's endpoints."""
+    return narrowed(whole_horizon(standpoint, passthrough=passthrough), service)
