@@ -68,7 +68,6 @@ def mesh_service(read: Reader, key: ServiceKey) -> MeshService | None:
         hostname=hostname(key, mesh_of(read).domain),
         clusters=tuple(sorted(service.key.cluster for service in services)),
         created=oldest.created,
-        created=oldest.created,
         ports=ports,
         vips=tuple(sorted((service.key.cluster, service.cluster_ips) for service in services if service.cluster_ips)),
         headless=oldest.headless,
