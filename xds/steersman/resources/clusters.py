@@ -105,6 +105,11 @@ def fixed_cluster_of(read: Reader, name: str) -> Resource:
     return of_message(name, _FIXED[name]())
 
 
+def proxied(port: ServicePort) -> bool:
+    """Whether a port has clusters at all: UDP goes past the proxies."""
+    return port.protocol is not Protocol.UDP
+
+
 def _black_hole() -> Cluster:
     return Cluster(name=BLACK_HOLE, type=Cluster.DiscoveryType.STATIC, connect_timeout=_CONNECT_TIMEOUT)
 
@@ -129,9 +134,7 @@ _FIXED = {BLACK_HOLE: _black_hole, PASSTHROUGH: _passthrough, INBOUND_PASSTHROUG
 def _port(read: Reader, key: ServicePortKey) -> tuple[MeshService, ServicePort] | None:
     service = read(MESH_SERVICES, key.service)
     port = service.port(key.port) if service is not None else None
-    if service is None or port is None or port.protocol is Protocol.UDP:
-        return None
-    return service, port
+    return (service, port) if service is not None and port is not None and proxied(port) else None
 
 
 def _from_eds(name: str, service: MeshService, policy: int) -> Cluster:

@@ -54,6 +54,10 @@ MANIFESTS: Derived[PartKey, tuple[tuple[str, NodeRef], ...]] = Derived("manifest
 """(resource name, the value in the graph that holds it), sorted by name, each name once. The value is of type `Resource | None`; None says
 that it waits for something from outside (a signature)."""
 
+LOCAL_SERVICES: Derived[str, tuple[bool, bool]] = Derived("local_services")
+"""By the client's namespace: whether any service that it may call is cluster-local, and whether any is node-local. Where none is, neither
+the client's cluster nor its node decides anything about endpoints."""
+
 # -- clusters -----------------------------------------------------------------------------------------------------------------
 
 OUTBOUND_CLUSTERS: Derived[ServicePortKey, Resource | None] = Derived("outbound_clusters")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServicePortKey
+from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServicePortKey, SpiffeID
 from steersman.model.mesh import Horizon
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
@@ -83,3 +83,24 @@ class Proxyless(NamedTuple):
 
     namespace: str
     cluster: ClusterID
+
+
+class FixedClusters(NamedTuple):
+    """The clusters that are the same for everyone, by name, sorted: those that a proxy of this kind needs."""
+
+    names: tuple[str, ...]
+
+
+class PassthroughEndpoints(NamedTuple):
+    """Decides the endpoints of a router's passthrough clusters: the services that its servers admit, as seen from `horizon` (as in
+    Endpoints)."""
+
+    router: Router
+    horizon: Horizon
+
+
+class Secrets(NamedTuple):
+    """A workload's certificate, signed by its cluster's intermediate, and the mesh's roots. `identity` empty: the roots alone."""
+
+    cluster: ClusterID
+    identity: SpiffeID

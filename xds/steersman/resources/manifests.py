@@ -1,0 +1,211 @@
+"""Manifests: which resources a proxy is sent, by name, and where in the graph each one is."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from steersman.graph import NodeRef, Reader
+from steersman.model.facts import LeafKey
+from steersman.model.ids import ClusterID, ServicePortKey
+from steersman.model.mesh import Horizon, MeshService, ServicePort, Standpoint
+from steersman.model.proxy import Interception
+from steersman.names import (
+    BLACK_HOLE,
+    CDS,
+    EDS,
+    INBOUND_PASSTHROUGH,
+    LDS,
+    PASSTHROUGH,
+    RDS,
+    SDS,
+    SECRET_LEAF,
+    SECRET_ROOT,
+    inbound_cluster,
+    outbound_cluster,
+)
+from steersman.registry.collections import MESH_SERVICES, PROXIES, VISIBLE_SERVICES
+from steersman.resources.clusters import proxied
+from steersman.resources.collections import (
+    ASSIGNMENTS,
+    FIXED_CLUSTERS,
+    INBOUND_CLUSTERS,
+    LEAF_SECRETS,
+    LOCAL_SERVICES,
+    OUTBOUND_CLUSTERS,
+    PASSTHROUGH_CLUSTERS,
+    PROXYLESS_CLUSTERS,
+    ROOT_SECRETS,
+    InboundClusterKey,
+    PartKey,
+)
+from steersman.views.collections import INBOUNDS, OUTBOUNDS, ROUTERS, SERVERS, STANDPOINTS, SeenKey
+from steersman.views.horizon import narrowed, whole_horizon
+from steersman.views.scopes import (
+    Endpoints,
+    FixedClusters,
+    Inbound,
+    Outbound,
+    OutboundClusters,
+    PassthroughEndpoints,
+    Proxyless,
+    Router,
+    Secrets,
+)
+
+Entry = tuple[str, NodeRef]
+Table = tuple[PartKey, ...]
+
+
+# -- what a proxy's tables are made of ------------------------------------------------------------------------------------------
+
+
+def tables_of(read: Reader, node: str) -> tuple[Table, ...]:
+    """The tables of a proxy, by what it is: a gRPC client, a router or a sidecar. In the order CDS, EDS, LDS, RDS, SDS."""
+    proxy, standpoint = read(PROXIES, node), read(STANDPOINTS, node)
+    if proxy is None or standpoint is None:
+        return ()
+    router, outbound = read(ROUTERS, node), read(OUTBOUNDS, node)
+    if router is not None:
+        return _router_tables(read, standpoint, router)
+    if outbound is not None:
+        inbound = read(INBOUNDS, node)
+        return _sidecar_tables(read, standpoint, outbound, inbound.scope if inbound is not None else None)
+    return _proxyless_tables(read, standpoint)
+
+
+def _sidecar_tables(read: Reader, standpoint: Standpoint, outbound: Outbound, inbound: Inbound | None) -> tuple[Table, ...]:
+    """`inbound` None: a bare Envoy, which nobody calls."""
+    captured = inbound is not None and inbound.interception is not Interception.NONE
+    fixed = FixedClusters((BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH) if captured else (BLACK_HOLE, PASSTHROUGH))
+    of_workload = () if inbound is None else (inbound,)
+    return (
+        _parts(CDS, OutboundClusters(standpoint.namespace), fixed, *of_workload),
+        _parts(EDS, _endpoints(read, standpoint)),
+        _parts(LDS, outbound, *of_workload),
+        _parts(RDS, outbound),
+        _parts(SDS, Secrets(standpoint.cluster, standpoint.identity)),
+    )
+
+
+def _router_tables(read: Reader, standpoint: Standpoint, router: Router) -> tuple[Table, ...]:
+    through = whole_horizon(standpoint, passthrough=True)
+    passthrough = PassthroughEndpoints(router, _that_matters(read, router.namespace, through))
+    return (
+        _parts(CDS, OutboundClusters(standpoint.namespace), FixedClusters((BLACK_HOLE,)), router),
+        _parts(EDS, _endpoints(read, standpoint), passthrough),
+        _parts(LDS, router),
+        _parts(RDS, router),
+        _parts(SDS, Secrets(standpoint.cluster, standpoint.identity)),
+    )
+
+
+def _proxyless_tables(read: Reader, standpoint: Standpoint) -> tuple[Table, ...]:
+    scope = Proxyless(standpoint.namespace, standpoint.cluster)
+    return (_parts(CDS, scope), _parts(EDS, _endpoints(read, standpoint)), _parts(LDS, scope), _parts(RDS, scope))
+
+
+def _parts(type_url: str, *scopes: Any) -> Table:
+    return tuple(PartKey(type_url, scope) for scope in scopes)
+
+
+def _endpoints(read: Reader, standpoint: Standpoint) -> Endpoints:
+    namespace = standpoint.namespace
+    return Endpoints(namespace, _that_matters(read, namespace, whole_horizon(standpoint)))
+
+
+def _that_matters(read: Reader, namespace: str, horizon: Horizon) -> Horizon:
+    cluster_local, node_local = read(LOCAL_SERVICES, namespace)
+    return horizon._replace(cluster=horizon.cluster if cluster_local else ClusterID(""), node=horizon.node if node_local else "")
+
+
+def local_services(read: Reader, namespace: str) -> tuple[bool, bool]:
+    """Whether any service that a namespace may call is cluster-local, and whether any is node-local."""
+    services = [service for key in read(VISIBLE_SERVICES, namespace) if (service := read(MESH_SERVICES, key)) is not None]
+    return any(service.cluster_local for service in services), any(service.node_local for service in services)
+
+
+# -- what a part holds ----------------------------------------------------------------------------------------------------------
+
+
+def manifest_of(read: Reader, key: PartKey) -> tuple[Entry, ...]:
+    """The names of a part's resources with the values that hold them, sorted. A scope that the type has no use for is a KeyError."""
+    return tuple(sorted(_ENTRIES[key.type_url, type(key.scope)](read, key.scope), key=_name))
+
+
+def _name(entry: Entry) -> str:
+    return entry[0]
+
+
+def _outbound_clusters(read: Reader, scope: OutboundClusters) -> Iterator[Entry]:
+    for service, port in _callable(read, scope.namespace):
+        yield outbound_cluster(port.port, service.hostname), NodeRef(OUTBOUND_CLUSTERS, _port_key(service, port))
+
+
+def _proxyless_clusters(read: Reader, scope: Proxyless) -> Iterator[Entry]:
+    for service, port in _callable(read, scope.namespace):
+        yield outbound_cluster(port.port, service.hostname), NodeRef(PROXYLESS_CLUSTERS, _port_key(service, port))
+
+
+def _fixed_clusters(read: Reader, scope: FixedClusters) -> Iterator[Entry]:
+    for name in scope.names:
+        yield name, NodeRef(FIXED_CLUSTERS, name)
+
+
+def _inbound_clusters(read: Reader, scope: Inbound) -> Iterator[Entry]:
+    for port in scope.ports:
+        yield (
+            inbound_cluster(port.port),
+            NodeRef(INBOUND_CLUSTERS, InboundClusterKey(port.port, port.protocol, scope.interception, scope.app)),
+        )
+
+
+def _passthrough_clusters(read: Reader, scope: Router) -> Iterator[Entry]:
+    for admitted in read(SERVERS, scope).passthrough:
+        yield admitted.sni, NodeRef(PASSTHROUGH_CLUSTERS, admitted.service)
+
+
+def _assignments(read: Reader, scope: Endpoints) -> Iterator[Entry]:
+    for service, port in _callable(read, scope.namespace):
+        if not service.external_name:
+            yield _assignment(outbound_cluster(port.port, service.hostname), service, _port_key(service, port), scope.horizon)
+
+
+def _passthrough_assignments(read: Reader, scope: PassthroughEndpoints) -> Iterator[Entry]:
+    for admitted in read(SERVERS, scope.router).passthrough:
+        service = read(MESH_SERVICES, admitted.service.service)
+        if service is not None:
+            yield _assignment(admitted.sni, service, admitted.service, scope.horizon)
+
+
+def _secrets(read: Reader, scope: Secrets) -> Iterator[Entry]:
+    yield SECRET_ROOT, NodeRef(ROOT_SECRETS, "")
+    if scope.identity:
+        yield SECRET_LEAF, NodeRef(LEAF_SECRETS, LeafKey(scope.cluster, scope.identity))
+
+
+def _assignment(name: str, service: MeshService, port: ServicePortKey, horizon: Horizon) -> Entry:
+    return name, NodeRef(ASSIGNMENTS, (name, SeenKey(port, narrowed(horizon, service))))
+
+
+def _callable(read: Reader, namespace: str) -> Iterator[tuple[MeshService, ServicePort]]:
+    for key in read(VISIBLE_SERVICES, namespace):
+        service = read(MESH_SERVICES, key)
+        if service is not None:
+            for port in service.ports:
+                if proxied(port):
+                    yield service, port
+
+
+def _port_key(service: MeshService, port: ServicePort) -> ServicePortKey:
+    return ServicePortKey(service.key.namespace, service.key.name, port.port)
+
+
+_ENTRIES: dict[tuple[str, type], Callable[[Reader, Any], Iterator[Entry]]] = {
+    (CDS, OutboundClusters): _outbound_clusters,
+    (CDS, Proxyless): _proxyless_clusters,
+    (CDS, FixedClusters): _fixed_clusters,
+    (CDS, Inbound): _inbound_clusters,
+    (CDS, Router): _passthrough_clusters,
+    (EDS, Endpoints): _assignments,
+    (EDS, PassthroughEndpoints): _passthrough_assignments,
+    (SDS, Secrets): _secrets,
+}
