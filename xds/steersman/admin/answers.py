@@ -9,7 +9,8 @@ from steersman import __version__, names
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin.protojson import message_of
 from steersman.admin.selection import Unclear, matching, only
-from steersman.admin.state import ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, TypeStatus
+from steersman.admin.state import ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
+from steersman.ads.channel import ChannelStatus
 from steersman.explain.served import Served, served_to
 from steersman.model.facts import Finding, Severity
 from steersman.views.collections import STANDPOINTS
@@ -84,26 +85,29 @@ def _proxy(connection: ConnectionStatus, instance: str) -> pb.Proxy:
         network=proxy.network,
         stream=connection.id,
         peer=connection.peer,
-        protocol=connection.protocol,
+        protocol=connection.variant,
         agent=connection.agent,
         connected=_timestamp(connection.connected),
         server=instance,
-        types=[_type(status) for status in connection.types],
+        types=[_type(channel) for channel in connection.channels],
     )
 
 
-def _type(status: TypeStatus) -> pb.TypeStatus:
-    return pb.TypeStatus(
-        type=names.TYPE_NAMES.get(status.type_url, status.type_url),
-        sync=_SYNCS[status.sync],
-        wildcard=status.wildcard,
-        subscribed=status.subscribed,
-        resources=status.resources,
-        sent=status.sent,
-        acked=status.acked,
-        error=status.error,
-        rejected=status.rejected,
+def _type(channel: ChannelStatus) -> pb.TypeStatus:
+    status = pb.TypeStatus(
+        type=names.TYPE_NAMES.get(channel.type_url, channel.type_url),
+        sync=_SYNCS[sync(channel)],
+        wildcard=channel.wildcard,
+        subscribed=channel.subscribed,
+        pending=channel.pending,
+        sent=channel.sent.version if channel.sent else "",
+        acked=channel.acked.version if channel.acked else "",
     )
+    if channel.nack is not None:
+        error = channel.nack.error
+        rejection = pb.Rejection(version=channel.nack.version, code=error.code, message=error.text, names=channel.nack.names)
+        status.rejection.CopyFrom(rejection)
+    return status
 
 
 async def proxy_config(state: ServerState, wanted: str, types: Sequence[str]) -> pb.GetProxyConfigResponse:

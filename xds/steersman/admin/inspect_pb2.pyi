@@ -108,7 +108,7 @@ class Proxy(_message.Message):
     def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., cluster: _Optional[str] = ..., network: _Optional[str] = ..., inferred: _Optional[_Iterable[str]] = ..., stream: _Optional[str] = ..., peer: _Optional[str] = ..., protocol: _Optional[str] = ..., agent: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ...) -> None: ...
 
 class TypeStatus(_message.Message):
-    __slots__ = ("type", "sync", "wildcard", "subscribed", "resources", "sent", "acked", "error", "rejected")
+    __slots__ = ("type", "sync", "wildcard", "subscribed", "pending", "sent", "acked", "rejection")
     class Sync(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SYNC_UNSPECIFIED: _ClassVar[TypeStatus.Sync]
@@ -125,21 +125,31 @@ class TypeStatus(_message.Message):
     SYNC_FIELD_NUMBER: _ClassVar[int]
     WILDCARD_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
-    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
     SENT_FIELD_NUMBER: _ClassVar[int]
     ACKED_FIELD_NUMBER: _ClassVar[int]
-    ERROR_FIELD_NUMBER: _ClassVar[int]
-    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
     type: str
     sync: TypeStatus.Sync
     wildcard: bool
     subscribed: int
-    resources: int
-    sent: int
-    acked: int
-    error: str
-    rejected: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, type: _Optional[str] = ..., sync: _Optional[_Union[TypeStatus.Sync, str]] = ..., wildcard: _Optional[bool] = ..., subscribed: _Optional[int] = ..., resources: _Optional[int] = ..., sent: _Optional[int] = ..., acked: _Optional[int] = ..., error: _Optional[str] = ..., rejected: _Optional[_Iterable[str]] = ...) -> None: ...
+    pending: int
+    sent: str
+    acked: str
+    rejection: Rejection
+    def __init__(self, type: _Optional[str] = ..., sync: _Optional[_Union[TypeStatus.Sync, str]] = ..., wildcard: _Optional[bool] = ..., subscribed: _Optional[int] = ..., pending: _Optional[int] = ..., sent: _Optional[str] = ..., acked: _Optional[str] = ..., rejection: _Optional[_Union[Rejection, _Mapping]] = ...) -> None: ...
+
+class Rejection(_message.Message):
+    __slots__ = ("version", "code", "message", "names")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    code: int
+    message: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetProxyConfigRequest(_message.Message):
     __slots__ = ("proxy", "types")

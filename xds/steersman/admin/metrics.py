@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from steersman import __version__, names
 from steersman.admin.counters import SECONDS, Histogram
-from steersman.admin.state import ConnectionStatus, ServerState, SourceState, Sync
+from steersman.admin.state import ConnectionStatus, ServerState, SourceState, sync
 from steersman.model.objects import Kind
 from steersman.registry.collections import SERVICE_KEYS
 
@@ -89,17 +89,17 @@ class _Figures(Collector):
         syncs: Counter[tuple[str, ...]] = Counter()
         rejected: dict[str, dict[tuple[str, ...], float]] = {short: {} for short in _REJECTS.values()}
         for connection in connections:
-            open_streams[connection.protocol, connection.proxy.type] += 1
+            open_streams[connection.variant, connection.proxy.type] += 1
             versions[(connection.agent or "unknown",)] += 1
-            for status in connection.types:
-                syncs[_short(status.type_url), status.sync.value] += 1
-                if status.sync is Sync.ERROR and status.type_url in _REJECTS:
-                    rejected[_REJECTS[status.type_url]][(connection.proxy.id,)] = 1
+            for channel in connection.channels:
+                syncs[_short(channel.type_url), sync(channel).value] += 1
+                if channel.nack is not None and channel.type_url in _REJECTS:
+                    rejected[_REJECTS[channel.type_url]][connection.proxy.id, str(channel.nack.error.code)] = 1
         yield _gauge("steersman_connections", "Open ADS streams.", ("protocol", "type"), open_streams)
         yield _gauge("pilot_xds", "Open ADS streams, by the client's version.", ("version",), versions)
         yield _gauge("steersman_sync", "Open streams by resource type and how far their proxy is with it.", ("type", "sync"), syncs)
         for short, nodes in rejected.items():
-            yield _gauge(f"pilot_xds_{short}_reject", f"Proxies whose last {short.upper()} response was refused.", ("node",), nodes)
+            yield _gauge(f"pilot_xds_{short}_reject", f"Proxies whose last {short.upper()} response was refused.", ("node", "err"), nodes)
 
     def _pushes(self) -> Iterator[Metric]:
         counters = self._state.counters

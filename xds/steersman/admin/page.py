@@ -96,7 +96,7 @@ def _sync(status: pb.TypeStatus) -> str:
     text = f"{status.type} {pb.TypeStatus.Sync.Name(status.sync)}"
     if status.sync != pb.TypeStatus.ERROR:
         return escape(text)
-    return f'<span class="bad" title="{escape(status.error)}">{escape(text)}</span>'
+    return f'<span class="bad" title="{escape(status.rejection.message)}">{escape(text)}</span>'
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

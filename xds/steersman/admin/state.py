@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
+from steersman.ads.channel import ChannelStatus
+from steersman.ads.messages import Variant
 from steersman.graph import Reader
 from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
@@ -22,46 +24,26 @@ class Sync(StrEnum):
     ERROR = "ERROR"
 
 
-class TypeStatus(Row, frozen=True, kw_only=True):
-    """One resource type on one stream.
-
-    `subscribed`: names asked for, beside everything if `wildcard`. `resources`: how many the client holds, as far as was sent.
-    `sent`, `acked`: generation of the last response sent, and of the last one acknowledged; 0 for none. `pending`: whether a
-    response waits for its ACK, or a change for its response. `error`: the peer's words of its last NACK while nothing newer was
-    acknowledged. `rejected`: the names in that response, sorted.
-    """
-
-    type_url: str
-    wildcard: bool = False
-    subscribed: int = 0
-    resources: int = 0
-    sent: int = 0
-    acked: int = 0
-    pending: bool = False
-    error: str = ""
-    rejected: tuple[str, ...] = ()
-
-    @property
-    def sync(self) -> Sync:
-        if self.error:
-            return Sync.ERROR
-        if not self.sent:
-            return Sync.NOT_SENT
-        return Sync.STALE if self.pending else Sync.SYNCED
+def sync(channel: ChannelStatus) -> Sync:
+    """How far the client of this channel is."""
+    if channel.nack is not None:
+        return Sync.ERROR
+    if channel.sent is None:
+        return Sync.NOT_SENT
+    return Sync.STALE if channel.pending or channel.acked is None or channel.acked.nonce != channel.sent.nonce else Sync.SYNCED
 
 
 class ConnectionStatus(Row, frozen=True, kw_only=True):
-    """One open ADS stream. `id`: unlike any other since the server started. `protocol`: "delta" or "sotw". `connected`: wall
-    clock seconds. `agent`: the client's own name and version, as "envoy 1.40.0". `types`: those asked for, in the order in which
-    types are sent."""
+    """One open ADS stream. `id`: unlike any other since the server started. `connected`: wall clock seconds. `agent`: the client's own name
+    and version, as "envoy 1.40.0". `channels`: each type that it asked for, in the order in which types are sent."""
 
     id: str
     proxy: Proxy
     peer: str
-    protocol: str
+    variant: Variant
     connected: float
     agent: str = ""
-    types: tuple[TypeStatus, ...] = ()
+    channels: tuple[ChannelStatus, ...] = ()
 
 
 class SourceState(StrEnum):
