@@ -25,6 +25,7 @@ from steersman.registry.collections import (
     GATEWAY_ADDRESSES,
     IDENTITIES,
     INDEXES,
+    LEAVES,
     LIMITED_SERVICES,
     MESH,
     MESH_SERVICES,
@@ -41,6 +42,7 @@ from steersman.registry.collections import (
     PODS_LABELLED,
     PROXIES,
     RESOLVED,
+    ROOTS,
     SERVICE_KEYS,
     SERVICES,
     SERVICES_AT,
@@ -56,6 +58,19 @@ from steersman.registry.collections import (
     VIPS,
     VISIBLE_SERVICES,
     WORKLOADS,
+)
+from steersman.resources import clusters, secrets
+from steersman.resources import endpoints as assignments
+from steersman.resources.collections import (
+    ASSIGNMENTS,
+    ENCODED_CELLS,
+    FIXED_CLUSTERS,
+    INBOUND_CLUSTERS,
+    LEAF_SECRETS,
+    OUTBOUND_CLUSTERS,
+    PASSTHROUGH_CLUSTERS,
+    PROXYLESS_CLUSTERS,
+    ROOT_SECRETS,
 )
 from steersman.views import split_horizon, standpoints, verdicts
 from steersman.views.collections import SEEN, STANDPOINTS, VERDICTS
@@ -216,3 +231,31 @@ def wire_views(graph: Graph) -> None:
 
 def wire_resources(graph: Graph) -> None:
     """what is seen -> bytes -> manifests"""
+    wire_clusters(graph)
+    wire_endpoints(graph)
+    wire_secrets(graph)
+
+
+def wire_clusters(graph: Graph) -> None:
+    """services, who may answer for them -> clusters"""
+    # MESH_SERVICES --+--> PROXYLESS_CLUSTERS, PASSTHROUGH_CLUSTERS
+    # IDENTITIES -----+--> OUTBOUND_CLUSTERS
+    graph.derive(OUTBOUND_CLUSTERS, clusters.outbound_cluster_of, reads=(MESH_SERVICES, IDENTITIES))
+    graph.derive(PASSTHROUGH_CLUSTERS, clusters.passthrough_cluster_of, reads=(MESH_SERVICES,))
+    graph.derive(PROXYLESS_CLUSTERS, clusters.proxyless_cluster_of, reads=(MESH_SERVICES,))
+    graph.derive(INBOUND_CLUSTERS, clusters.inbound_cluster_of, reads=())
+    graph.derive(FIXED_CLUSTERS, clusters.fixed_cluster_of, reads=())
+
+
+def wire_endpoints(graph: Graph) -> None:
+    """cells -> bytes, once; what is seen -> which of them, in which order"""
+    # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
+    # SEEN ---------------------'
+    graph.derive(ENCODED_CELLS, assignments.encoded_cell, reads=(CELLS,))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS))
+
+
+def wire_secrets(graph: Graph) -> None:
+    """signed leaves, roots -> secrets"""
+    graph.derive(LEAF_SECRETS, secrets.leaf_secret_of, reads=(LEAVES,))
+    graph.derive(ROOT_SECRETS, secrets.root_secret_of, reads=(ROOTS,))
