@@ -243,7 +243,7 @@ class Standpoint(Row, frozen=True, kw_only=True):
     """Where a proxy stands, worked out from its Node and the mesh. Empty parts are unknown.
 
     `families`: what it can dial. `pod`: its own, where one is known. `network_gateway`: a router selected by a network's gateway Service.
-    `inferred`: in words, what was worked out and how; explain's.
+    `plaintext`: it speaks no mTLS (gRPC's own resolver). `inferred`: in words, what was worked out and how; explain's.
     """
 
     cluster: ClusterID
@@ -255,6 +255,7 @@ class Standpoint(Row, frozen=True, kw_only=True):
     node: str = ""
     pod: ObjectKey | None = None
     network_gateway: bool = False
+    plaintext: bool = False
     identity: SpiffeID = SpiffeID("")
     trust_domain: str = "cluster.local"
     labels: Labels = ()
@@ -265,7 +266,7 @@ class Horizon(NamedTuple):
     """What of a standpoint decides the endpoints of one service, and nothing more: proxies with equal horizons share one assignment.
 
     `cluster` and `node` are set only for cluster-local and node-local services. `view` None: all networks. `own_network_only`: for
-    passthrough clusters, and all clusters of a network's gateway (rule 8). `mtls_only`: passthrough clusters.
+    passthrough clusters, and all clusters of a network's gateway (rule 8). `mtls_only`: passthrough clusters. `plaintext`: gRPC clients.
     """
 
     network: NetworkID
@@ -275,6 +276,7 @@ class Horizon(NamedTuple):
     node: str = ""
     own_network_only: bool = False
     mtls_only: bool = False
+    plaintext: bool = False
 
 
 class Verdict(Row, frozen=True, kw_only=True):

@@ -46,3 +46,8 @@ class Proxy(Row, frozen=True, kw_only=True):
     unprivileged_ports: bool = False
     bare: bool = False
     inferred: tuple[str, ...] = ()
+
+    @property
+    def is_proxyless(self) -> bool:
+        """Whether it is a gRPC client that is its own proxy (metadata GENERATOR)."""
+        return self.generator == "grpc"

@@ -18,6 +18,7 @@ def whole_horizon(standpoint: Standpoint, *, passthrough: bool = False) -> Horiz
         node=node_of(standpoint),
         own_network_only=passthrough or standpoint.network_gateway,
         mtls_only=passthrough,
+        plaintext=standpoint.plaintext,
     )
 
 

@@ -55,6 +55,7 @@ def standpoint(read: Reader, node_id: str) -> Standpoint | None:
         node=own.pod.node if own is not None else "",
         pod=own.pod.key if own is not None else None,
         network_gateway=_fronts_a_network(read, proxy, labels, said),
+        plaintext=proxy.is_proxyless,
         identity=identity,
         trust_domain=trust_domain_of(read, proxy.cluster),
         labels=labels,

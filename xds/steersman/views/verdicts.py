@@ -86,6 +86,8 @@ def _through(gateways: tuple[NetworkGateway, ...], traits: Traits, horizon: Hori
     if not usable:
         families = " or ".join(sorted(horizon.families))
         return Verdict(rule=Rule.GATEWAY_FAMILY, because=because, note=f"network {traits.network} has gateways, but none by {families}")
+    if horizon.plaintext:
+        return Verdict(rule=Rule.NOT_MTLS, because=because, note="a gateway needs SNI, and the client speaks no mTLS")
     if not traits.mtls:
         return Verdict(rule=Rule.NOT_MTLS, because=because, note="a gateway needs SNI, which only mTLS carries")
     return Verdict(
