@@ -176,8 +176,15 @@ def outbound_route(port: int) -> str:
     return str(port)
 
 
-def gateway_route(port: int) -> str:
-    return f"http.{port}"
+def gateway_route(port: int, bind: str = "") -> str:
+    """`bind`: the address that a Gateway's server names, where it names one."""
+    return f"http.{port}.{bind}" if bind else f"http.{port}"
+
+
+def gateway_tls_route(port: int, port_name: str, gateway: str, namespace: str, bind: str = "") -> str:
+    """The route of a Gateway's server that terminates TLS: such servers share a port, each with hosts of its own."""
+    name = f"https.{port}.{port_name}.{gateway}.{namespace}"
+    return f"{name}.{bind}" if bind else name
 
 
 def proxyless_listener(host: Hostname, port: int) -> str:

@@ -23,6 +23,8 @@ from steersman.registry.collections import (
     ENDPOINT_SOURCES,
     FAMILY_PODS,
     GATEWAY_ADDRESSES,
+    GATEWAYS,
+    GATEWAYS_IN,
     IDENTITIES,
     INDEXES,
     LEAVES,
@@ -46,8 +48,10 @@ from steersman.registry.collections import (
     SERVICE_KEYS,
     SERVICES,
     SERVICES_AT,
+    SERVICES_IN,
     SERVICES_NAMED,
     SERVICES_OF_NETWORK,
+    SERVICES_SELECTING,
     SLICE_ENDPOINTS,
     SLICES,
     SLICES_OF,
@@ -72,8 +76,20 @@ from steersman.resources.collections import (
     PROXYLESS_CLUSTERS,
     ROOT_SECRETS,
 )
-from steersman.views import split_horizon, standpoints, verdicts
-from steersman.views.collections import SEEN, STANDPOINTS, VERDICTS
+from steersman.views import inbound, ports, servers, split_horizon, standpoints, verdicts
+from steersman.views.collections import (
+    CLAIMS,
+    INBOUNDS,
+    OUTBOUND_PORTS,
+    OUTBOUNDS,
+    ROUTE_HOSTS,
+    ROUTERS,
+    SEEN,
+    SERVERS,
+    STANDPOINTS,
+    TRUST_DOMAINS,
+    VERDICTS,
+)
 
 Absorb = Callable[[tuple[NodeRef, ...]], None]
 
@@ -188,7 +204,7 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF))
     graph.derive(FAMILY_PODS, endpoints.family_pods, reads=(SLICES_OF_FAMILY, SLICES))
     graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, FAMILY_PODS, *placing))
-    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, *placing))
+    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, MESH_SERVICES, FAMILY_PODS, *placing))
 
     # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
     graph.derive(NETWORKS, networks.networks, reads=(MESH, NETWORK_SERVICES, SERVICES))
@@ -227,6 +243,26 @@ def wire_views(graph: Graph) -> None:
     # CELL_INDEX ---------------------+--> SEEN (by service port and horizon)
     graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS))
     graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, VERDICTS))
+    wire_listening(graph)
+
+
+def wire_listening(graph: Graph) -> None:
+    """mesh x standpoint -> what is listened on, and by which names"""
+    # pods, services, slices --+--> INBOUNDS --> OUTBOUNDS (by node: the scopes of its listeners)
+    # STANDPOINTS -------------+--> ROUTERS (which Gateways select it)
+    here = (PROXIES, STANDPOINTS, PODS, SERVICES_SELECTING, SERVICES_IN, SERVICES, SLICES_OF, SLICES)
+    graph.derive(TRUST_DOMAINS, inbound.trust_domains, reads=(ALL_CLUSTERS, CLUSTERS, MESH))
+    graph.derive(INBOUNDS, inbound.inbound_of, reads=(*here, TRUST_DOMAINS))
+    graph.derive(OUTBOUNDS, ports.outbound_of, reads=(PROXIES, STANDPOINTS, INBOUNDS))
+    graph.derive(ROUTERS, servers.router_of, reads=(*here, GATEWAYS_IN, GATEWAYS))
+
+    # VIPS, CELLS, VERDICTS --> CLAIMS (what each service asks for) --> OUTBOUND_PORTS (who gets it) --> ROUTE_HOSTS (by which names)
+    # Gateways, IDENTITIES --> SERVERS (what a router listens for, and whom it admits)
+    called = (VISIBLE_SERVICES, MESH_SERVICES)
+    graph.derive(CLAIMS, ports.claims_of, reads=(MESH_SERVICES, VIPS, CELL_INDEX, CELLS, VERDICTS))
+    graph.derive(OUTBOUND_PORTS, ports.outbound_ports_of, reads=(VISIBLE_SERVICES, CLAIMS))
+    graph.derive(ROUTE_HOSTS, ports.route_hosts_of, reads=(OUTBOUND_PORTS, MESH_SERVICES, VIPS, MESH))
+    graph.derive(SERVERS, servers.servers_of, reads=(*called, GATEWAYS, IDENTITIES, MESH))
 
 
 def wire_resources(graph: Graph) -> None:

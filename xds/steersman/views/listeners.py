@@ -60,9 +60,9 @@ class Refusal(StrEnum):
 
     ADDRESS_TAKEN = "address-taken"  # another service has this address and port
     PORT_TAKEN = "port-taken"  # interception NONE: another service is bound there
-    OWN_PORT = "own-port"  # interception NONE: the workload itself listens there
+    OWN_PORT = "own-port"  # the workload itself, or its proxy, listens there
     LOW_PORT = "low-port"  # interception NONE: under 1024 without UNPRIVILEGED_PORTS
-    NO_ADDRESS = "no-address"  # a TCP service without an address to be captured at
+    NO_ADDRESS = "no-address"  # no address to be captured at: TCP is out of reach, HTTP goes by Host only
     NOT_PROXIED = "not-proxied"  # UDP
     HOST_TAKEN = "host-taken"  # another service answers to this name or address
     NO_TARGET_PORT = "no-target-port"  # a named target port that the workload's containers don't have
@@ -71,6 +71,7 @@ class Refusal(StrEnum):
     UNSUPPORTED_TLS = "unsupported-tls"  # the server's tls.mode
     UNSUPPORTED_PROTOCOL = "unsupported-protocol"  # the server's protocol, or the two don't go together
     BAD_HOST = "bad-host"  # neither a DNS name, nor *.SUFFIX, nor *
+    BAD_BIND = "bad-bind"  # no IP address
     SERVER_CONFLICT = "server-conflict"  # another server has this port in another way
 
 
@@ -85,8 +86,8 @@ class Refused(Row, frozen=True, kw_only=True):
 
 
 class RefusedServer(Row, frozen=True, kw_only=True):
-    """What a server of an Istio Gateway does not get: all of it (`host` ""), one of its hosts, or one service port that a host would admit.
-    `index`: which of the gateway's servers, from 0. `holder`: the Gateway that has it, where one has."""
+    """What a server of an Istio Gateway does not get: all of it, one of its hosts, or one service port that its hosts would admit. `index`:
+    which of the gateway's servers, from 0. `holder`: the Gateway that has it, where one has."""
 
     gateway: ObjectKey
     index: int
@@ -94,7 +95,6 @@ class RefusedServer(Row, frozen=True, kw_only=True):
     host: str = ""
     service: ServicePortKey | None = None
     holder: ObjectKey | None = None
-    note: str = ""
 
 
 class Claims(Row, frozen=True, kw_only=True):
@@ -136,9 +136,11 @@ class RouteHosts(Row, frozen=True, kw_only=True):
 
 
 class InboundPorts(Row, frozen=True, kw_only=True):
-    """On which ports a workload is called. `scope` is what its inbound listeners and clusters are made of."""
+    """On which ports a workload is called. `scope` is what its inbound listeners and clusters are made of. `called`: every port on which
+    its application is called, sorted, those without a listener as well."""
 
     scope: Inbound
+    called: tuple[int, ...] = ()
     refused: tuple[Refused, ...] = ()
 
 
@@ -158,20 +160,21 @@ class PassthroughService(NamedTuple):
 
 
 class MutualServer(NamedTuple):
-    """An ISTIO_MUTUAL server with HTTP inside. `server_names`: SNI to match, sorted, none for any. `route`: its route's name."""
+    """An ISTIO_MUTUAL server with HTTP inside. `route`: its route's name. `server_names`: SNI to match, sorted; with "*" among them any."""
 
-    server_names: tuple[str, ...]
     route: str
+    server_names: tuple[str, ...]
 
 
 class ServerPort(Row, frozen=True, kw_only=True):
-    """What a router listens for on one port, all servers merged. `port`: where it really listens. `route`: with HTTP, the route's name.
-    `passthrough`: admitted service ports, by SNI; `patterns`: with mesh.passthrough sniCluster the SNI patterns that stand for them, sorted,
-    and with "*" among them any; None with filterChains. `mutual`: by server names."""
+    """What a router listens for on one port, all servers merged. `port`: where it really listens. `bind`: the address that the servers
+    name; "" for any address of the router's families. `route`: with HTTP, the route's name. `passthrough`: admitted service ports, by SNI;
+    `patterns`: with mesh.passthrough sniCluster the SNI patterns that stand for them, sorted, and with "*" among them any; None with
+    filterChains. `mutual`: by route; no server name stands twice."""
 
     port: int
-    bind: tuple[str, ...]
     kind: ServerKind
+    bind: str = ""
     route: str = ""
     passthrough: tuple[PassthroughService, ...] = ()
     patterns: tuple[str, ...] | None = None
@@ -179,7 +182,7 @@ class ServerPort(Row, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return tcp_listener(self.bind[0], self.port)
+        return tcp_listener(self.bind, self.port) if self.bind else http_listener(self.port)
 
 
 class Servers(Row, frozen=True, kw_only=True):
