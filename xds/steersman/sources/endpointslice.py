@@ -1,0 +1,103 @@
+"""discovery.k8s.io/v1 EndpointSlice."""
+
+from sys import intern
+
+from steersman.errors import InvalidObject
+from steersman.model.facts import Severity
+from steersman.model.ids import IPFamily, ObjectKey, canonical_ip
+from steersman.model.objects import EndpointSlice, SliceEndpoint, SlicePort
+from steersman.sources import shapes
+from steersman.sources.report import Report
+from steersman.sources.service import bad_address
+
+_SERVICE_NAME = "kubernetes.io/service-name"
+_IMPORTED_SERVICE_NAME = "multicluster.kubernetes.io/service-name"
+_UNSPECIFIED = ("0.0.0.0", "::")
+
+
+def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Report) -> EndpointSlice | None:
+    """The row of a slice. None for one that belongs to no Service of this cluster, or holds hostnames; Istio skips these too.
+
+    A bad address costs its endpoint, and is reported. Raises InvalidObject for an unknown addressType.
+    """
+    labels = shape.metadata.labels or {}
+    if _IMPORTED_SERVICE_NAME in labels:
+        return None
+    service = labels.get(_SERVICE_NAME, "")
+    if not service:
+        report(
+            "slice-without-service",
+            f"the label {_SERVICE_NAME} is missing, so the slice belongs to no Service and is ignored",
+            "set the label to the Service's name",
+            Severity.INFO,
+        )
+        return None
+    if shape.address_type == "FQDN":
+        report(
+            "slice-fqdn",
+            "addressType FQDN is ignored: Kubernetes gives it no meaning",
+            "use a Service of type ExternalName for a hostname",
+            Severity.INFO,
+        )
+        return None
+    try:
+        family = IPFamily(shape.address_type or "")
+    except ValueError as error:
+        raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
+    endpoints = (_endpoint(number, endpoint, family, report) for number, endpoint in enumerate(shape.endpoints or []))
+    return EndpointSlice(
+        key=key,
+        created=shape.metadata.creation_timestamp or "",
+        service=intern(service),
+        family=family,
+        ports=_ports(shape.ports or [], report),
+        endpoints=tuple(endpoint for endpoint in endpoints if endpoint is not None),
+    )
+
+
+def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, ...]:
+    ports = []
+    for number, port in enumerate(written):
+        if port.port is not None and not 1 <= port.port <= 65535:
+            report("bad-port", f"ports[{number}].port is {port.port}, so this port is left out", "write a number from 1 to 65535")
+        else:
+            ports.append(SlicePort(name=intern(port.name or ""), port=port.port))
+    return tuple(ports)
+
+
+def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> SliceEndpoint | None:
+    address = _first_address(number, shape.addresses or [], family, report)
+    if address is None:
+        return None
+    conditions = shape.conditions
+    target = shape.target_ref
+    return SliceEndpoint(
+        address=address,
+        ready=conditions is None or conditions.ready is not False,
+        serving=conditions is None or conditions.serving is not False,
+        terminating=conditions is not None and conditions.terminating is True,
+        node=intern(shape.node_name or ""),
+        zone=intern(shape.zone or ""),
+        hostname=shape.hostname or "",
+        pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
+    )
+
+
+def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> str | None:
+    """The first of an endpoint's addresses that can be used. Those after it are not looked at."""
+    if not texts:
+        report("bad-address", f"endpoints[{number}] has no address, and is left out", "write its IP address")
+    for place, text in enumerate(texts):
+        path = f"endpoints[{number}].addresses[{place}]"
+        address = canonical_ip(text) if text else None
+        if address is None or address in _UNSPECIFIED:
+            bad_address(path, text, report)
+        elif text is not None and (family is IPFamily.IPV6) not in (":" in text, ":" in address):
+            report(
+                "bad-address",
+                f"{path} is {text!r} in a slice of addressType {family}, and is left out",
+                "put it into a slice of its own family",
+            )
+        else:
+            return address
+    return None
