@@ -9,6 +9,7 @@ pods of a Service of type LoadBalancer. The control plane is reached by another 
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -62,6 +63,8 @@ async def remove(prefix: str) -> list[str]:
         await netns.ip_batch([f"netns delete {namespace}" for namespace in found])
     for namespace in found:
         shutil.rmtree(netns.overlay(namespace), ignore_errors=True)
+    with contextlib.suppress(OSError):  # others' overlays stay
+        netns.overlay("").rmdir()
     return found
 
 

@@ -44,8 +44,8 @@ class Run:
     def id(self) -> str:
         return self.directory.name
 
-    @property
     def alive(self) -> bool:
+        """Whether the lab itself still runs."""
         return self.record.process.alive()
 
     @property
@@ -112,7 +112,7 @@ def runs() -> list[Run]:
 
 def the_run(run_id: str | None) -> Run:
     """The run of this id, or the only one that is alive. Raises SteersmanError saying which there are."""
-    alive = [run for run in runs() if run.alive]
+    alive = [run for run in runs() if run.alive()]
     wanted = [run for run in alive if run_id in (None, run.id)]
     if len(wanted) == 1:
         return wanted[0]
