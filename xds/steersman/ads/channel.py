@@ -1,0 +1,349 @@
+"""One type on one stream: what the client subscribes to, and in what its knowledge differs from the table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
+from steersman.model.objects import Row
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import PENDING, Change, Refused, Table, resource_size
+
+ASKED: Final = ""
+"""In place of the version that a client holds (no version is empty): it asked for the name and gets an answer, whatever it holds."""
+
+Held = str | None
+"""What a client holds of a name: a version, None for nothing, or ASKED."""
+
+_OVERHEAD = 256
+"""More than the bytes that one resource takes in a response beside its message and its name."""
+
+_LONGEST_VERSION = 80
+_RESOURCE_EXHAUSTED = 8
+
+
+class Sent(Row, frozen=True, kw_only=True):
+    """A response that went out, or the ACK of one. `at`: the time that was passed in."""
+
+    version: str
+    nonce: str
+    at: float
+
+
+class Nack(Row, frozen=True, kw_only=True):
+    """The last NACK, as long as one of the resources it was about is still refused."""
+
+    version: str
+    nonce: str
+    at: float
+    error: ErrorDetail
+    names: tuple[str, ...]
+
+
+class ChannelStatus(Row, frozen=True, kw_only=True):
+    """How one type stands. `subscribed`: how many names the client asked for by name. `pending`: how many names it is not up to date with.
+    `acked` is older than `sent` while the client has not answered, or refused."""
+
+    type_url: str
+    wildcard: bool
+    subscribed: int
+    sent: Sent | None
+    acked: Sent | None
+    nack: Nack | None
+    pending: int
+
+
+class InFlight(Row, frozen=True, kw_only=True):
+    """The response that the client has not answered yet. `adds`: it holds resources that the client did not hold and did not ask for."""
+
+    nonce: str
+    response: Response
+    at: float
+    adds: bool
+
+
+class Batch(msgspec.Struct):
+    """What is to be said at once.
+
+    `withheld`: resources that are too large for this client, with their bytes; they are among the refused. `adds`: some of the resources
+    are new to the client, and it did not ask for them. `vanished`: some of the removed were held by the client.
+    """
+
+    resources: list[Resource]
+    removed: list[str]
+    refused: list[tuple[str, Refused]]
+    withheld: list[tuple[str, int]]
+    adds: bool = False
+    vanished: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.resources or self.removed or self.refused)
+
+
+class Channel:
+    """State is kept as exceptions from the table: of a name that is in none of them, the client was told what the table says.
+
+    `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are pending.
+    `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None as long as the whole content is to be
+    compared with what the client holds (this, by name). `hint`: the version that the client said it holds. `owed`: an answer is due, even
+    an empty one. `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource.
+    """
+
+    __slots__ = (
+        "acked",
+        "dirty",
+        "hint",
+        "inflight",
+        "lingering",
+        "lingers",
+        "nack",
+        "named",
+        "names",
+        "owed",
+        "rejected",
+        "sent",
+        "sweep",
+        "table",
+        "type_url",
+        "waiting",
+        "wildcard",
+    )
+
+    def __init__(self, type_url: str, table: Table, *, lingers: bool) -> None:
+        self.type_url = type_url
+        self.table = table
+        self.lingers = lingers
+        self.wildcard = False
+        self.names: frozenset[str] = frozenset()
+        self.named = False
+        self.dirty: dict[str, Held] = {}
+        self.waiting: dict[str, Held] = {}
+        self.lingering: dict[str, Resource] = {}
+        self.sweep: Mapping[str, str] | None = None
+        self.hint = ""
+        self.owed = False
+        self.inflight: InFlight | None = None
+        self.sent: Sent | None = None
+        self.acked: Sent | None = None
+        self.nack: Nack | None = None
+        self.rejected: dict[str, str] = {}
+
+    # -- what the client knows ----------------------------------------------------------------------------------------------------
+
+    def covers(self, name: str) -> bool:
+        return self.wildcard or name in self.names
+
+    def ask(self, names: Iterable[str]) -> None:
+        """The client is to get an answer about these."""
+        for name in names:
+            self.waiting.pop(name, None)
+            self.lingering.pop(name, None)
+            self.dirty[name] = ASKED
+
+    def held(self, name: str, version: str) -> None:
+        """The client says that it holds this version of the name."""
+        self.dirty[name] = version[:_LONGEST_VERSION]
+
+    def narrow(self, wildcard: bool, names: frozenset[str]) -> None:
+        """Subscribes to this from now on; whatever is known about other names is forgotten, as the client does."""
+        self.wildcard = wildcard
+        self.names = names
+        if wildcard:
+            return
+        self.sweep = None
+        self.owed = self.owed and bool(names)
+        for known in (self.dirty, self.waiting, self.lingering, self.rejected):
+            for name in [name for name in known if name not in names]:
+                del known[name]
+        if not names:
+            self.inflight = None  # a client may drop an answer to what it no longer wants without a word
+
+    def change(self, changes: Sequence[Change]) -> None:
+        """The table's content has changed."""
+        for name, old, new in changes:
+            if not (self.wildcard or name in self.names) or name in self.dirty:
+                continue
+            if name in self.waiting:
+                self.dirty[name] = self.waiting.pop(name)
+            elif self.sweep is None:
+                self._differs(name, old, new)
+        if self.lingers:
+            for name, old, new in changes:
+                if new is None and old is not None and self.dirty.get(name):
+                    self.lingering[name] = old
+
+    def _differs(self, name: str, old: Resource | None, new: Resource | None) -> None:
+        if old is not None or new is not None:
+            self.dirty[name] = None if old is None else old.version
+
+    def move(self, table: Table) -> None:
+        """Stands at another table from now on; where the two differ, the client is to be told."""
+        old, self.table = self.table, table
+        if self.sweep is not None or not old.ready:
+            return
+        for name in {*old.names(), *table.names(), *self.lingering} if self.wildcard else self.names:
+            before, after = old.lookup(name), table.lookup(name)
+            if name in self.waiting:
+                self.dirty[name] = self.waiting.pop(name)
+            if name not in self.dirty and before is not after:
+                self.dirty[name] = before.version if isinstance(before, Resource) else None
+            if self.lingers and after is None and isinstance(before, Resource) and self.dirty.get(name):
+                self.lingering[name] = before
+
+    # -- what it is to be told ----------------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Whether there may be something to say now."""
+        return bool(self.inflight is None and (self.dirty or self.owed or self.sweep is not None) and self.table.ready)
+
+    @property
+    def still(self) -> bool:
+        """Whether the client knows what the table says, and has said so."""
+        return self.inflight is None and not self.dirty and not self.owed and self.sweep is None and not any(self.waiting.values())
+
+    def unsent_additions(self) -> bool:
+        return None in self.dirty.values()
+
+    def begin(self) -> None:
+        """Compares the whole content with what the client said that it holds. What it holds nothing of counts as asked for, unless it held
+        something else: then it has long been at work, and the new is a change to that."""
+        held, self.sweep = self.sweep or {}, None
+        new = None if held else ASKED
+        for name in self.table.names():
+            if name not in self.dirty:
+                version = held.get(name)
+                self.dirty[name] = new if version is None else version[:_LONGEST_VERSION]
+        for name, version in held.items():
+            if name not in self.dirty:
+                self.dirty[name] = version[:_LONGEST_VERSION]
+
+    def settle(self, *, hold: bool, removals: bool, limit: int | None, largest: int | None) -> Batch:
+        """Takes out of `dirty` what is to be said now; what is to be said later stays.
+
+        `hold`: only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always is. `limit`:
+        bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client can take.
+        """
+        batch = Batch([], [], [], [])
+        room = limit if limit is not None else 1 << 62
+        for name in sorted(self.dirty):
+            held = self.dirty[name]
+            if hold and held != ASKED:
+                continue
+            answer = self.table.lookup(name)
+            if isinstance(answer, Resource):
+                if answer.version != held:
+                    size = resource_size(answer) + len(name) + _OVERHEAD
+                    if largest is not None and size > largest:
+                        answer = _too_large(size, largest)
+                        batch.withheld.append((name, size))
+                        batch.refused.append((name, answer))
+                    elif size > room and batch:
+                        break
+                    else:
+                        room -= size
+                        batch.adds = batch.adds or held is None
+                        batch.resources.append(answer)
+            elif answer is PENDING:
+                self.waiting[name] = held
+            elif isinstance(answer, Refused):
+                if held is not None:
+                    batch.refused.append((name, answer))
+            elif held is not None:
+                if not removals and held != ASKED:
+                    continue
+                room -= len(name) + _OVERHEAD
+                if room < 0 and batch:
+                    break
+                batch.removed.append(name)
+                batch.vanished = batch.vanished or held != ASKED
+            del self.dirty[name]
+        return batch
+
+    def everything(self) -> tuple[Resource, ...]:
+        """All that is subscribed, and what lingers, sorted by name. It goes out: only of what lingers is there something left to say."""
+        if self.wildcard:
+            content: Sequence[Resource] = self.table.content()
+        else:
+            content = [answer for name in sorted(self.names) if isinstance(answer := self.table.lookup(name), Resource)]
+        self.lingering = {
+            name: resource for name, resource in self.lingering.items() if name in self.dirty and self.table.lookup(name) is None
+        }
+        self.dirty = {name: held for name, held in self.dirty.items() if name in self.lingering}
+        if self.lingering:
+            content = sorted((*content, *self.lingering.values()), key=lambda resource: resource.name)
+        return content if isinstance(content, tuple) else tuple(content)
+
+    # -- what it answered ---------------------------------------------------------------------------------------------------------
+
+    def send(self, nonce: str, response: Response, now: float, *, adds: bool) -> None:
+        """This goes out now."""
+        self.inflight = InFlight(nonce=nonce, response=response, at=now, adds=adds)
+        self.sent = Sent(version=response.version, nonce=nonce, at=now)
+
+    def answer(self, nonce: str, error: ErrorDetail | None, now: float) -> Acked | Nacked | Stale:
+        """The client answers a response. Whether it is a NACK is told by the error alone, never by versions."""
+        if self.inflight is None or self.inflight.nonce != nonce:
+            return Stale(self.type_url, nonce)
+        response, self.inflight = self.inflight.response, None
+        if error is None:
+            self.acked = Sent(version=response.version, nonce=nonce, at=now)
+            self._accepted(response)
+            return Acked(self.type_url, response.version)
+        names = suspects(response, error.text)
+        refused = set(names)
+        self.rejected.update((resource.name, resource.version) for resource in response.resources if resource.name in refused)
+        self.nack = Nack(version=response.version, nonce=nonce, at=now, error=error, names=names)
+        return Nacked(self.type_url, response.version, names, error)
+
+    def _accepted(self, response: Response) -> None:
+        if self.rejected:
+            for resource in response.resources:
+                self.rejected.pop(resource.name, None)
+            for name in response.removed:
+                self.rejected.pop(name, None)
+        if not self.rejected:
+            self.nack = None
+
+    def refuses(self, name: str) -> bool:
+        """Whether the client has refused what the table holds now."""
+        answer = self.table.lookup(name)
+        return isinstance(answer, Resource) and self.rejected.get(name) == answer.version
+
+    def status(self) -> ChannelStatus:
+        return ChannelStatus(
+            type_url=self.type_url,
+            wildcard=self.wildcard,
+            subscribed=len(self.names),
+            sent=self.sent,
+            acked=self.acked,
+            nack=self.nack,
+            pending=len(self.dirty) + len(self.waiting),
+        )
+
+
+def suspects(response: Response, text: str) -> tuple[str, ...]:
+    """The resources of a refused response that the client's words mention; if they mention none, all of them."""
+    names = tuple(resource.name for resource in response.resources)
+    mentioned = tuple(name for name in names if _mentions(text, name))
+    return mentioned or names
+
+
+def _mentions(text: str, name: str) -> bool:
+    """Whether the name stands in the text as a word of its own: not c1 in c10."""
+    at = text.find(name) if name else -1
+    while at >= 0:
+        end = at + len(name)
+        if not _in_word(text[at - 1 : at]) and not _in_word(text[end : end + 1]):
+            return True
+        at = text.find(name, at + 1)
+    return False
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character in ("_", "-", "|")
+
+
+def _too_large(size: int, largest: int) -> Refused:
+    return Refused(code=_RESOURCE_EXHAUSTED, text=f"the resource takes {size} bytes, and this client can take {largest} at most")

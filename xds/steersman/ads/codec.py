@@ -1,0 +1,191 @@
+"""Bytes on the wire, to and from the values of a stream.
+
+Requests are decoded by protobuf; responses are put together from the resources' own bytes, so that no message is built or walked to push.
+The bytes equal those of protobuf's deterministic serialisation: fields in order of number, defaults left out.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import DecodeError
+
+from steersman.ads.messages import DeltaRequested, ErrorDetail, Request, Requested, Response, Send, Variant
+from steersman.ads.node import agent_of, proxy_of
+from steersman.errors import ProtocolError
+from steersman.model.proxy import Proxy
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import Refused
+
+_LARGEST_FOR_GRPC: Final = 4 * 1024 * 1024 - 16 * 1024
+"""A gRPC client drops its stream over a message of more than 4 MiB; the rest is for what surrounds the resource."""
+
+_LONGEST_ID: Final = 1_024
+
+_LONGEST_TEXT: Final = 16_384
+"""Characters kept of a NACK's words."""
+
+
+class Opening(NamedTuple):
+    """The first request of a stream. `agent`: the client and its version. `largest`: bytes of a resource that it can take, None for any."""
+
+    request: Request
+    proxy: Proxy
+    agent: str
+    largest: int | None
+
+
+def requested(raw: bytes) -> Requested:
+    """The DiscoveryRequest in these bytes. Raises ProtocolError if there is none."""
+    return _requested(_parsed(discovery_pb2.DiscoveryRequest, raw))
+
+
+def delta_requested(raw: bytes) -> DeltaRequested:
+    """The DeltaDiscoveryRequest in these bytes. Raises ProtocolError if there is none."""
+    return _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
+
+
+def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
+    """The first request, with who sent it; nothing else of the Node (60 KB from an Envoy) is kept. `peer`: as gRPC writes addresses.
+
+    Raises ProtocolError if it can't be decoded, or doesn't say who the client is.
+    """
+    message = _parsed(discovery_pb2.DeltaDiscoveryRequest if variant is Variant.DELTA else discovery_pb2.DiscoveryRequest, raw)
+    if not message.HasField("node"):
+        raise ProtocolError("INVALID_ARGUMENT", "the first request of a stream has no node; send it at least there")
+    if not 0 < len(message.node.id) <= _LONGEST_ID:
+        text = f"the node has an id of {len(message.node.id)} characters; give it one of 1 to {_LONGEST_ID}"
+        raise ProtocolError("INVALID_ARGUMENT", text)
+    proxy = proxy_of(message.node, peer)
+    agent = agent_of(message.node)
+    grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
+    request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
+    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None)
+
+
+def encode(send: Send) -> bytes:
+    """The response as it goes out. All but the nonce is put together once, for all streams."""
+    response = send.response
+    if response.spliced is None:
+        response.spliced = _delta_spliced(response) if response.variant is Variant.DELTA else _sotw_spliced(response)
+    before, after = response.spliced
+    return b"".join((before, _string(_NONCE, send.nonce), after))
+
+
+# -- requests -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _parsed(message_class: Any, raw: bytes) -> Any:
+    try:
+        return message_class.FromString(raw)
+    except DecodeError as error:
+        raise ProtocolError("INVALID_ARGUMENT", f"{len(raw)} bytes that are no {message_class.DESCRIPTOR.name}: {error}") from error
+
+
+def _requested(message: Any) -> Requested:
+    return Requested(
+        type_url=message.type_url,
+        names=_names(message.resource_names, message.resource_locators),
+        version=message.version_info,
+        nonce=message.response_nonce,
+        error=_error(message),
+        node_id=message.node.id if message.HasField("node") else "",
+    )
+
+
+def _delta_requested(message: Any) -> DeltaRequested:
+    return DeltaRequested(
+        type_url=message.type_url,
+        subscribe=_names(message.resource_names_subscribe, message.resource_locators_subscribe),
+        unsubscribe=_names(message.resource_names_unsubscribe, message.resource_locators_unsubscribe),
+        initial=dict(message.initial_resource_versions),
+        nonce=message.response_nonce,
+        error=_error(message),
+        node_id=message.node.id if message.HasField("node") else "",
+    )
+
+
+def _names(names: Iterable[str], locators: Iterable[Any]) -> tuple[str, ...]:
+    """A locator is taken for its name: nothing here depends on dynamic parameters."""
+    return (*names, *(locator.name for locator in locators))
+
+
+def _error(message: Any) -> ErrorDetail | None:
+    if not message.HasField("error_detail"):
+        return None
+    return ErrorDetail(message.error_detail.code, message.error_detail.message[:_LONGEST_TEXT])
+
+
+# -- responses ----------------------------------------------------------------------------------------------------------------------------
+# Tags are (field number << 3 | 2): everything here is a string, bytes or a message, but for one number.
+
+_VERSION, _RESOURCES, _TYPE_URL, _NONCE, _REMOVED = b"\x0a", b"\x12", b"\x22", b"\x2a", b"\x32"
+_SOTW_ERRORS, _DELTA_ERRORS = b"\x3a", b"\x4a"
+_ANY_TYPE, _ANY_VALUE = b"\x0a", b"\x12"
+_RESOURCE_VERSION, _RESOURCE_BODY, _RESOURCE_NAME = b"\x0a", b"\x12", b"\x1a"
+_ERROR_NAME, _ERROR_STATUS = b"\x0a", b"\x12"
+_STATUS_CODE, _STATUS_MESSAGE = b"\x08", b"\x12"
+
+
+def _sotw_spliced(response: Response) -> tuple[bytes, bytes]:
+    chunks = [_string(_VERSION, response.version)]
+    any_type = _string(_ANY_TYPE, response.type_url)
+    for resource in response.resources:
+        size, head = _any(any_type, resource)
+        chunks += (_RESOURCES, _varint(size), head, *resource.parts)
+    chunks.append(_string(_TYPE_URL, response.type_url))
+    return b"".join(chunks), _errors(_SOTW_ERRORS, response.refused)
+
+
+def _delta_spliced(response: Response) -> tuple[bytes, bytes]:
+    chunks = [_string(_VERSION, response.version)]
+    any_type = _string(_ANY_TYPE, response.type_url)
+    for resource in response.resources:
+        size, head = _any(any_type, resource)
+        before = b"".join((_string(_RESOURCE_VERSION, resource.version), _RESOURCE_BODY, _varint(size), head))
+        after = _string(_RESOURCE_NAME, resource.name)
+        chunks += (_RESOURCES, _varint(len(before) - len(head) + size + len(after)), before, *resource.parts, after)
+    chunks.append(_string(_TYPE_URL, response.type_url))
+    removed = b"".join(_element(_REMOVED, name.encode()) for name in response.removed)
+    return b"".join(chunks), removed + _errors(_DELTA_ERRORS, response.refused)
+
+
+def _any(any_type: bytes, resource: Resource) -> tuple[int, bytes]:
+    """The size of the resource's Any, and its bytes up to the resource's own."""
+    length = sum(map(len, resource.parts))
+    head = any_type + _ANY_VALUE + _varint(length) if length else any_type
+    return len(head) + length, head
+
+
+def _errors(tag: bytes, refused: Iterable[tuple[str, Refused]]) -> bytes:
+    """ResourceError{resource_name: ResourceName{name}, error_detail: Status{code, message}} for each."""
+    chunks = []
+    for name, refusal in refused:
+        status = _STATUS_CODE + _varint(refusal.code) + _string(_STATUS_MESSAGE, refusal.text)
+        named = _element(_ERROR_NAME, _string(b"\x0a", name))
+        chunks.append(_element(tag, named + _element(_ERROR_STATUS, status)))
+    return b"".join(chunks)
+
+
+def _string(tag: bytes, text: str) -> bytes:
+    """A string field; nothing where the text is empty."""
+    return _element(tag, text.encode()) if text else b""
+
+
+def _element(tag: bytes, content: bytes) -> bytes:
+    """A message, or an element of a repeated field, which is there even if it is empty."""
+    return tag + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _ONE_BYTE[number]
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_ONE_BYTE: Final = tuple(bytes((number,)) for number in range(0x80))

@@ -1,0 +1,74 @@
+"""Delta: requests and responses hold what changes, and a removal is said by name."""
+
+from collections.abc import Mapping
+
+from steersman.ads.channel import ASKED, Channel
+from steersman.ads.messages import FULL_STATE, Action, DeltaRequested, Variant
+from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
+from steersman.names import CDS, EDS
+from steersman.snapshot.table import LARGE
+
+
+class DeltaStream(Stream[DeltaRequested]):
+    """Every response holds only what the client doesn't have, and is split below LARGE. A missing name is said to be so at once, and
+    stays subscribed. A client that reconnects says what it holds: it gets the difference, removals among it."""
+
+    variant = Variant.DELTA
+
+    def _subscribe(self, channel: Channel, request: DeltaRequested, first: bool, now: float) -> None:
+        if not (request.subscribe or request.unsubscribe or first):
+            return
+        all_wanted, wanted = split_wildcard(request.subscribe)
+        all_unwanted, unwanted = split_wildcard(request.unsubscribe)
+        initial = request.initial if first else {}
+        names = channel.names | wanted
+        self._bounded(request.type_url, wanted, len(names))
+        if first and not request.subscribe and not request.unsubscribe:
+            all_wanted = request.type_url in FULL_STATE or request.type_url not in self._tables
+        if initial:
+            self._reopens(request.type_url, now)
+        known = self._said_to_hold(channel, initial)
+        for name in wanted:
+            version = known.get(name)
+            if version:
+                channel.held(name, version)
+            else:
+                channel.ask((name,))
+        wildcard = (channel.wildcard or all_wanted) and not all_unwanted
+        if all_wanted and wildcard:
+            channel.sweep = known
+            channel.owed = True
+        channel.narrow(wildcard, names - unwanted)
+        if wildcard:
+            channel.ask(name for name in unwanted if name in names or channel.table.lookup(name) is not None)
+
+    def _reopens(self, type_url: str, now: float) -> None:
+        """The client has been at work with another server, or with this one before."""
+        if self._reopening_until is None and len(self._channels) == 1:
+            self._reopening_until = now + self._patience.reopening
+        if type_url == CDS and EDS not in self._channels:
+            self._unwarmed = set()
+
+    def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> Mapping[str, str]:
+        """What the client says that it holds; but of endpoints of clusters that were changed on this stream already, since they warm."""
+        if channel.type_url == EDS:
+            unwarmed, self._unwarmed = self._unwarmed, None
+            if unwarmed:
+                initial = {name: ASKED if name in unwarmed else version for name, version in initial.items()}
+        return {name: version for name, version in initial.items() if len(name) <= self._limits.name_length}
+
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
+        if channel.sweep is not None:
+            if not channel.table.complete:
+                return None
+            channel.begin()
+        batch = channel.settle(hold=hold, removals=removals, limit=LARGE, largest=self._largest)
+        actions += withheld(channel.type_url, batch.withheld)
+        if not batch and (not channel.owed or (hold and channel.dirty)):
+            return None
+        channel.owed = False
+        removed = (*batch.removed, *(name for name, _ in batch.refused))
+        response = self._shared.response(
+            self.variant, channel.type_url, tuple(batch.resources), tuple(sorted(removed)), tuple(batch.refused), channel.table.stated
+        )
+        return Composed(response, batch.resources, batch.adds)

@@ -1,0 +1,36 @@
+"""What a client may ask, and how long things are waited for."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on what one stream may cost. Past them it ends, with a status that names the bound."""
+
+    names: int = 65_536
+    """Names subscribed of one type."""
+
+    name_length: int = 4_096
+    """Characters of a name."""
+
+    types: int = 32
+    """Distinct type URLs."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """Waits, in seconds."""
+
+    ack: float = 60.0
+    """For an ACK or NACK, until the client is given up. Envoy keeps the ACK of clusters back while they warm, 15 s at its defaults."""
+
+    warm: float = 5.0
+    """For the ACK of new clusters, before listeners and routes that may use them are sent."""
+
+    removal: float = 15.0
+    """For the ACK of listeners and routes, before clusters and endpoints that they may have used are removed."""
+
+    reopening: float = 1.0
+    """For a client that reconnects to ask for its listeners and routes again, before what vanished meanwhile is removed."""
+
+
+LIMITS = Limits()
+PATIENCE = Patience()

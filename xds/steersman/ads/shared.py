@@ -1,0 +1,49 @@
+"""What the streams of a server share, so that a thousand that are alike cost little more than one."""
+
+from sys import intern
+from weakref import WeakValueDictionary
+
+from steersman.ads.messages import Response, Variant
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import Refused, version_of
+
+_Key = tuple[Variant, str, str, tuple[int, ...], tuple[str, ...], tuple[tuple[str, Refused], ...]]
+
+
+class Shared:
+    """Subscriptions and responses, each kept once, and only as long as some stream holds it."""
+
+    __slots__ = ("_names", "_responses")
+
+    def __init__(self) -> None:
+        self._names: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
+        self._responses: WeakValueDictionary[_Key, Response] = WeakValueDictionary()
+
+    def names(self, names: frozenset[str]) -> frozenset[str]:
+        """The one set that equals this."""
+        kept = self._names.get(hash(names))
+        if kept == names:
+            return kept
+        own = frozenset(map(intern, names))
+        self._names[hash(own)] = own
+        return own
+
+    def response(
+        self,
+        variant: Variant,
+        type_url: str,
+        resources: tuple[Resource, ...],
+        removed: tuple[str, ...] = (),
+        refused: tuple[tuple[str, Refused], ...] = (),
+        stated: str = "",
+    ) -> Response:
+        """The one response with this content. `stated`: its version, if one was given to the whole table; else it is the content's hash.
+
+        Resources are told apart by identity, which is sound, since the response that is found keeps its own alive.
+        """
+        key = (variant, type_url, stated, tuple(map(id, resources)), removed, refused)
+        response = self._responses.get(key)
+        if response is None:
+            response = Response(variant, type_url, stated or version_of(resources), resources, removed, refused)
+            self._responses[key] = response
+        return response

@@ -1,0 +1,78 @@
+"""State of the world: each request holds the whole subscription, and a response the whole state, of types where absence means deletion."""
+
+from steersman.ads.channel import Batch, Channel
+from steersman.ads.messages import FULL_STATE, Action, Requested, Variant
+from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
+from steersman.snapshot.table import LARGE, PENDING
+
+
+class SotwStream(Stream[Requested]):
+    """Of CDS and LDS every response holds all that is subscribed, and is sent only when all of it is known; of other types it holds what
+    changed, split below LARGE. Clusters that are gone linger in responses until listeners and routes that may use them are acknowledged."""
+
+    variant = Variant.SOTW
+
+    def _answered(self, channel: Channel, request: Requested, now: float, actions: list[Action]) -> None:
+        """Clients repeat the nonce that they last acknowledged when they change their subscription; then it says nothing more."""
+        if channel.inflight is None and channel.sent is not None and channel.sent.nonce == request.nonce:
+            return
+        super()._answered(channel, request, now, actions)
+
+    def _subscribe(self, channel: Channel, request: Requested, first: bool, now: float) -> None:
+        wildcard, names = split_wildcard(request.names)
+        full = channel.type_url in FULL_STATE
+        channel.named = channel.named or bool(request.names)
+        wildcard = wildcard or (full and not channel.named)
+        if (wildcard, names) == (channel.wildcard, channel.names) and not first:
+            return
+        self._bounded(request.type_url, names, len(names))
+        had_all, had = channel.wildcard, channel.names
+        channel.narrow(wildcard, names)
+        if first and request.version:
+            channel.hint = request.version
+        if wildcard and not had_all:
+            if full:
+                channel.owed = True
+            else:
+                channel.sweep = {}
+        elif not had_all:
+            channel.ask(names - had)
+            channel.owed = channel.owed or bool(full and channel.hint and names)
+
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
+        if channel.type_url in FULL_STATE:
+            batch = self._full_state(channel, hold=hold, removals=removals)
+        else:
+            batch = self._partial(channel, hold=hold)
+        if batch is None:
+            return None
+        actions += withheld(channel.type_url, batch.withheld)
+        resources = channel.everything() if channel.type_url in FULL_STATE else tuple(batch.resources)
+        refused = tuple(batch.refused)
+        response = self._shared.response(self.variant, channel.type_url, resources, (), refused, channel.table.stated)
+        return Composed(response, batch.resources, batch.adds)
+
+    def _full_state(self, channel: Channel, *, hold: bool, removals: bool) -> Batch | None:
+        """None as long as something subscribed is pending, since to leave it out would be to delete it."""
+        if not _known(channel):
+            return None
+        hint, channel.hint = channel.hint, ""
+        if channel.owed and channel.wildcard and hint and hint == channel.table.version:
+            channel.owed = False  # it reconnects and has the same
+        batch = channel.settle(hold=hold, removals=removals, limit=None, largest=None)
+        if channel.owed and not (hold and channel.dirty):
+            channel.owed = False
+            return batch
+        return batch if batch.resources or batch.refused or batch.vanished else None
+
+    def _partial(self, channel: Channel, *, hold: bool) -> Batch | None:
+        if channel.sweep is not None:
+            channel.begin()
+        batch = channel.settle(hold=hold, removals=True, limit=LARGE, largest=self._largest)
+        return batch if batch.resources or batch.refused else None
+
+
+def _known(channel: Channel) -> bool:
+    if channel.wildcard:
+        return channel.table.complete
+    return not any(channel.table.lookup(name) is PENDING for name in channel.names)

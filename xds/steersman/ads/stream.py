@@ -1,0 +1,288 @@
+"""A stream of any variant: limits, the order in which types are sent, and what waits for what.
+
+    changes, requests --> channels (one a type: what the client doesn't know yet)
+                              |  pump: one response a type at most, the next one after its ACK
+        clusters, endpoints --+--> listeners, routes --> secrets, others --> removal of clusters, then of endpoints
+          ^                   |      ^                                         ^
+          |                   |      wait while new clusters warm              wait for the ACK of listeners and routes
+          endpoints of a changed cluster follow it, changed or not
+
+No type waits for the ACK of another, but for the two waits above; they concern only what is pushed, never what was asked for, and end with
+`Patience`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+
+from steersman.ads.channel import Channel, ChannelStatus
+from steersman.ads.limits import LIMITS, PATIENCE, Limits, Patience
+from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Withheld
+from steersman.ads.shared import Shared
+from steersman.errors import ProtocolError
+from steersman.names import CDS, EDS, LDS, RDS, SDS, TYPE_NAMES
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import Change, LayeredTable, Table
+
+ORDER: Final = (CDS, EDS, LDS, RDS, SDS)
+"""Make before break: what is referred to comes before what refers to it."""
+
+_OVER: Final = -math.inf
+_NOTHING: Final = LayeredTable()
+
+R = TypeVar("R", bound=Request)
+
+
+class Composed(NamedTuple):
+    """A response to be sent. `fresh`: which of its resources the client didn't hold like this. `adds`: see InFlight."""
+
+    response: Response
+    fresh: Sequence[Resource]
+    adds: bool
+
+
+class Stream(Generic[R]):
+    """One client's stream, sans-IO: it does nothing but say what to do, and reads no clock (`now`: seconds of any clock that goes forward).
+
+    Every change of a table is to be told by `changed` in the same turn as it is made, before anything else is called, then `pump`.
+    `largest`: bytes of a resource past which the client would drop the stream; None for any.
+    """
+
+    variant: ClassVar[Variant]
+
+    def __init__(
+        self,
+        tables: Mapping[str, Table],
+        *,
+        node_id: str = "",
+        nonces: str = "",
+        shared: Shared | None = None,
+        limits: Limits = LIMITS,
+        patience: Patience = PATIENCE,
+        largest: int | None = None,
+    ) -> None:
+        self.closed = False
+        self._tables = dict(tables)
+        self._node_id = node_id
+        self._nonces = nonces
+        self._shared = shared or Shared()
+        self._limits = limits
+        self._patience = patience
+        self._largest = largest
+        self._count = 0
+        self._channels: dict[str, Channel] = {}
+        self._others: list[Channel] = []
+        self._warm_until: float | None = None
+        self._remove_at: float | None = None
+        self._reopening_until: float | None = None
+        self._unwarmed: set[str] | None = None
+
+    # -- in -----------------------------------------------------------------------------------------------------------------------
+
+    def receive(self, request: R, now: float = 0.0) -> list[Action]:
+        """What to do upon this request, in order; what a client breaks or exceeds comes as Close."""
+        if self.closed:
+            return []
+        try:
+            return self._receive(request, now)
+        except ProtocolError as error:
+            return self._close(error.code, str(error))
+
+    def changed(self, type_url: str, changes: Sequence[Change]) -> None:
+        """The table of that type has changed, or has become ready (then there may be no changes)."""
+        channel = self._channels.get(type_url)
+        if channel is not None:
+            channel.change(changes)
+
+    def retable(self, type_url: str, table: Table) -> None:
+        """The client stands at another table from now on."""
+        self._tables[type_url] = table
+        channel = self._channels.get(type_url)
+        if channel is not None:
+            channel.move(table)
+
+    def pump(self, now: float = 0.0) -> list[Action]:
+        """What to do now: responses for what has changed, Close for a client that is overdue."""
+        if self.closed:
+            return []
+        for channel in self._channels.values():
+            if channel.inflight is not None and now >= channel.inflight.at + self._patience.ack:
+                short = TYPE_NAMES.get(channel.type_url, channel.type_url)
+                nonce = channel.inflight.nonce
+                return self._close("DEADLINE_EXCEEDED", f"no ACK or NACK of the {short} response {nonce!r} within {self._patience.ack:g} s")
+        actions: list[Action] = []
+        self._push_all(actions, now)
+        return actions
+
+    def deadline(self) -> float | None:
+        """When to call `pump` at the latest, even if nothing happens."""
+        waits = [channel.inflight.at + self._patience.ack for channel in self._channels.values() if channel.inflight is not None]
+        waits += [until for until in (self._warm_until, self._remove_at, self._reopening_until) if until is not None and until != _OVER]
+        return min(waits, default=None)
+
+    def drain(self) -> list[Action]:
+        """The server goes away; the client keeps what it has and finds another."""
+        return [] if self.closed else self._close("UNAVAILABLE", "the server is going away; connect again")
+
+    # -- asked --------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has acknowledged, or refused, everything that there is to say."""
+        return all(channel.still and not channel.waiting for channel in self._channels.values())
+
+    def status(self) -> tuple[ChannelStatus, ...]:
+        """Each type that the client has asked for, in the order of ORDER, then of asking."""
+        return tuple(channel.status() for channel in self._ordered())
+
+    # -- requests -----------------------------------------------------------------------------------------------------------------
+
+    def _receive(self, request: R, now: float) -> list[Action]:
+        if not request.type_url:
+            raise ProtocolError("INVALID_ARGUMENT", "the request has no type_url, which an aggregated stream needs; set it")
+        actions: list[Action] = []
+        if request.node_id and request.node_id != self._node_id:
+            actions.append(NodeChanged(request.node_id))
+        channel = self._channels.get(request.type_url)
+        first = channel is None
+        if channel is None:
+            channel = self._open(request.type_url)
+        self._answered(channel, request, now, actions)
+        before = (channel.wildcard, channel.names)
+        self._subscribe(channel, request, first, now)
+        if (channel.wildcard, channel.names) != before:
+            channel.names = self._shared.names(channel.names)
+            actions.append(Subscribed(request.type_url, None if channel.wildcard else channel.names))
+        else:
+            channel.names = before[1]
+        self._push_all(actions, now)
+        return actions
+
+    def _open(self, type_url: str) -> Channel:
+        if len(self._channels) >= self._limits.types:
+            raise ProtocolError("RESOURCE_EXHAUSTED", f"the stream asks for more than {self._limits.types} types of resource")
+        lingers = type_url == CDS and self.variant is Variant.SOTW
+        channel = self._channels[type_url] = Channel(type_url, self._tables.get(type_url, _NOTHING), lingers=lingers)
+        if type_url not in ORDER:
+            self._others.append(channel)
+        return channel
+
+    def _answered(self, channel: Channel, request: R, now: float, actions: list[Action]) -> None:
+        """Takes the request for an ACK or NACK if it is one."""
+        if request.nonce:
+            actions.append(channel.answer(request.nonce, request.error, now))
+
+    def _subscribe(self, channel: Channel, request: R, first: bool, now: float) -> None:
+        """Takes over the request's subscription."""
+        raise NotImplementedError
+
+    def _bounded(self, type_url: str, names: Iterable[str], count: int) -> None:
+        short = TYPE_NAMES.get(type_url, type_url)
+        if count > self._limits.names:
+            raise ProtocolError("RESOURCE_EXHAUSTED", f"{count} names of {short} subscribed, {self._limits.names} are allowed")
+        longest = max(map(len, names), default=0)
+        if longest > self._limits.name_length:
+            text = f"a resource name of {longest} characters in a request for {short}, {self._limits.name_length} are allowed"
+            raise ProtocolError("INVALID_ARGUMENT", text)
+
+    # -- pushes -------------------------------------------------------------------------------------------------------------------
+
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
+        """What is to be said now; None: nothing."""
+        raise NotImplementedError
+
+    def _push_all(self, actions: list[Action], now: float) -> None:
+        channels = self._channels
+        clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
+        unused = self._unused(listeners, routes, now)
+        self._push(clusters, actions, now, removals=unused)
+        self._push(endpoints, actions, now, removals=unused and (clusters is None or clusters.still))
+        hold = self._warming(clusters, listeners, routes, now)
+        self._push(listeners, actions, now, hold=hold)
+        self._push(routes, actions, now, hold=hold)
+        self._push(channels.get(SDS), actions, now)
+        for channel in self._others:
+            self._push(channel, actions, now)
+        if not unused and self._unused(listeners, routes, now):
+            self._push(clusters, actions, now)
+            self._push(endpoints, actions, now, removals=clusters is None or clusters.still)
+        self._await_removal(clusters, endpoints, now)
+
+    def _push(self, channel: Channel | None, actions: list[Action], now: float, *, hold: bool = False, removals: bool = True) -> None:
+        if channel is None or not channel.due:
+            return
+        composed = self._compose(channel, actions, hold=hold, removals=removals)
+        if composed is None:
+            return
+        self._count += 1
+        nonce = f"{self._nonces}{self._count:x}"
+        channel.send(nonce, composed.response, now, adds=composed.adds)
+        actions.append(Send(nonce, composed.response))
+        if channel.type_url == CDS:
+            self._warm(composed.fresh)
+
+    def _warm(self, clusters: Iterable[Resource]) -> None:
+        """A changed cluster warms until its endpoints come, and Envoy does not ask for what it has: they follow, changed or not."""
+        endpoints = self._channels.get(EDS)
+        if endpoints is None:
+            if self._unwarmed is not None:
+                self._unwarmed.update(cluster.name for cluster in clusters)
+            return
+        endpoints.ask(
+            name
+            for name in (cluster.name for cluster in clusters)
+            if (name in endpoints.names or (endpoints.wildcard and isinstance(endpoints.table.lookup(name), Resource)))
+            and not endpoints.refuses(name)
+        )
+
+    def _unused(self, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
+        """Whether the client has listeners and routes that no longer use what is gone, or had its time to get them."""
+        if self._reopening_until is not None and now >= self._reopening_until:
+            self._reopening_until = None
+        if self._remove_at is not None and now >= self._remove_at:
+            self._remove_at = _OVER
+            return True
+        missing = self._reopening_until is None
+        return (missing if listeners is None else listeners.still) and (missing if routes is None else routes.still)
+
+    def _await_removal(self, clusters: Channel | None, endpoints: Channel | None, now: float) -> None:
+        """Starts to count the wait of removals when nothing else of the type is left to say, and stops when they are said."""
+        kept = [channel for channel in (clusters, endpoints) if channel is not None and channel.dirty and channel.table.ready]
+        if not kept:
+            self._remove_at = None
+        elif self._remove_at is None and any(channel.inflight is None for channel in kept):
+            self._remove_at = now + self._patience.removal
+
+    def _warming(self, clusters: Channel | None, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
+        """Whether listeners and routes are to wait, since the client may not be able to use new clusters yet."""
+        waits = (listeners is not None and listeners.dirty) or (routes is not None and routes.dirty)
+        if clusters is None or not waits:
+            self._warm_until = None
+            return False
+        if not ((clusters.inflight is not None and clusters.inflight.adds) or clusters.unsent_additions()):
+            self._warm_until = None
+            return False
+        if self._warm_until is None:
+            self._warm_until = now + self._patience.warm
+        elif now >= self._warm_until:
+            self._warm_until = _OVER
+        return now < self._warm_until
+
+    # -- small things -------------------------------------------------------------------------------------------------------------
+
+    def _ordered(self) -> list[Channel]:
+        return [self._channels[type_url] for type_url in ORDER if type_url in self._channels] + self._others
+
+    def _close(self, code: str, text: str) -> list[Action]:
+        self.closed = True
+        return [Close(code, text)]
+
+
+def split_wildcard(names: Iterable[str]) -> tuple[bool, frozenset[str]]:
+    """Whether the wildcard is among the names, and the others."""
+    unique = frozenset(names)
+    return WILDCARD in unique, unique - {WILDCARD}
+
+
+def withheld(type_url: str, found: Iterable[tuple[str, int]]) -> list[Action]:
+    return [Withheld(type_url, name, size) for name, size in found]
