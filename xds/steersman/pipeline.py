@@ -11,7 +11,7 @@ import msgspec
 from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.registry import cells, endpoints, gateways, identities, networks, services, workloads
+from steersman.registry import cells, endpoints, gateways, identities, mesh, networks, services, workloads
 from steersman.registry.collections import (
     ALL_CLUSTERS,
     ALL_SERVICES,
@@ -59,6 +59,7 @@ from steersman.registry.collections import (
     SOURCE_CELLS,
     SOURCE_IDENTITIES,
     TABLES,
+    TRUST_DOMAINS,
     VIPS,
     VISIBLE_SERVICES,
     WORKLOADS,
@@ -190,11 +191,13 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(VIPS, services.vips, reads=(MESH_SERVICES, ALL_CLUSTERS, SERVICES_AT, SERVICES, PODS_AT))
 
     # mesh.networks ------+--> CLUSTER_NETWORKS --+--> WORKLOADS (pods, placed)
-    # system namespaces --+--> CIDR_NETWORKS -----'       ^
-    #                                   pods, nodes ------'
+    # system namespaces --+--> CIDR_NETWORKS -----+
+    # clusters -----------+--> TRUST_DOMAINS -----+
+    # pods, nodes --------------------------------'
     graph.derive(CLUSTER_NETWORKS, networks.cluster_network, reads=(MESH, CLUSTERS, NAMESPACES))
     graph.derive(CIDR_NETWORKS, networks.cidr_networks, reads=(MESH,))
-    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, MESH, CLUSTERS, CLUSTER_NETWORKS, CIDR_NETWORKS))
+    graph.derive(TRUST_DOMAINS, mesh.trust_domain, reads=(CLUSTERS, MESH))
+    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, TRUST_DOMAINS, CLUSTER_NETWORKS, CIDR_NETWORKS))
 
     # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
     # slices --> FAMILY_PODS --.
@@ -232,7 +235,7 @@ def wire_registry(graph: Graph) -> None:
 def wire_views(graph: Graph) -> None:
     """mesh x standpoint -> what is seen"""
     # connected proxies --> STANDPOINTS
-    placed = (WORKLOADS, CLUSTER_NETWORKS, CIDR_NETWORKS)
+    placed = (WORKLOADS, TRUST_DOMAINS, CLUSTER_NETWORKS, CIDR_NETWORKS)
     graph.derive(
         STANDPOINTS,
         standpoints.standpoint,

@@ -22,7 +22,8 @@ from steersman.registry.collections import (
 from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered
 
-_ADDRESS = attrgetter("address", "port")
+_ADDRESS = attrgetter("address")
+_PLACE = attrgetter("address", "port")
 
 
 class _Piece(NamedTuple):
@@ -41,25 +42,31 @@ def source_cells(read: Reader, source: ObjectRef) -> SourceCells:
 
 
 def _grouped(endpoints: tuple[Endpoint, ...]) -> Iterator[SourceCell]:
-    groups: dict[int, list[Endpoint]] = {}
-    for endpoint in sorted(endpoints, key=_ADDRESS):
-        groups.setdefault(id(endpoint.traits), []).append(endpoint)
+    by_object: dict[int, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        name = id(endpoint.traits)
+        if name in by_object:
+            by_object[name].append(endpoint)
+        else:
+            by_object[name] = [endpoint]
     by_traits: dict[Traits, list[Endpoint]] = {}
-    for group in groups.values():
+    for group in by_object.values():
         by_traits.setdefault(group[0].traits, []).extend(group)
     for traits, group in sorted(by_traits.items()):
         addresses = frozenset([endpoint.address for endpoint in group])
-        kept = tuple(group) if len(addresses) == len(group) else _once(group)
-        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), kept, addresses)
+        alone = len(addresses) == len(group)
+        group.sort(key=_ADDRESS if alone else _PLACE)
+        kept = group if alone else _once(group)
+        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), tuple(kept), addresses)
 
 
-def _once(group: list[Endpoint]) -> tuple[Endpoint, ...]:
+def _once(group: list[Endpoint]) -> list[Endpoint]:
     found: dict[tuple[str, int, ObjectKey | None], Endpoint] = {}
-    for endpoint in sorted(group, key=_ADDRESS):
+    for endpoint in group:
         name = (endpoint.address, endpoint.port, endpoint.workload.pod)
         if name not in found or endpoint.health is Health.HEALTHY is not found[name].health:
             found[name] = endpoint
-    return tuple(found.values())
+    return list(found.values())
 
 
 def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
@@ -222,7 +229,7 @@ def cells(read: Reader, key: CellKey) -> tuple[Endpoint, ...]:
         found = [(source, tuple(one for one in part if dropped_from(source, one) not in gone)) for source, part in found]
     if len(found) == 1:
         return found[0][1]
-    return tuple(sorted((endpoint for _, part in found for endpoint in part), key=_ADDRESS))
+    return tuple(sorted((endpoint for _, part in found for endpoint in part), key=_PLACE))
 
 
 def _cell_of(grouped: SourceCells, port_name: str, traits: Traits) -> tuple[Endpoint, ...]:

@@ -1,16 +1,17 @@
 """What each EndpointSlice, or each Service's Pods, contributes: endpoints, and entries that are none for anyone, with the reason."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from steersman.graph import Reader
-from steersman.model.ids import IPFamily, Locality, ObjectKey, ServiceKey, label
+from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey, ServiceKey, label
 from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin, Unusable, Workload
 from steersman.model.objects import EndpointSlice, Kind, Pod, Port, Service, ServiceType, SliceEndpoint
 from steersman.names import NETWORK_LABEL
-from steersman.registry.addresses import Address, parse_address
+from steersman.registry.addresses import Address, is_canonical_v4, parse_address
 from steersman.registry.collections import (
     CIDR_NETWORKS,
     FAMILY_PODS,
@@ -33,19 +34,29 @@ from steersman.registry.workloads import unnamed_workload
 NOTHING = SourceEndpoints()
 
 
-class _Entry(NamedTuple):
-    """An entry with what holds on all its ports. `rule` None: usable; `traits` are set then. `pod`: only where a port may be a
-    container's."""
+class _Usable(NamedTuple):
+    """An entry that is an endpoint wherever it has the port. `pod`: only where a port may be one of its containers'."""
 
     address: str
     workload: Workload
-    source: ObjectRef
     health: Health
-    traits: Traits | None
-    rule: Rule | None = None
-    because: ObjectRef | None = None
-    note: str = ""
+    traits: Traits
+    source: ObjectRef
     pod: Pod | None = None
+
+
+class _Refused(NamedTuple):
+    """An entry that is no endpoint on any port: why, and by which object."""
+
+    address: str
+    workload: Workload
+    rule: Rule
+    because: ObjectRef
+    note: str
+    source: ObjectRef
+
+
+_Entry = _Usable | _Refused
 
 
 def endpoint_sources(read: Reader, key: ObjectKey) -> tuple[ObjectRef, ...]:
@@ -84,10 +95,13 @@ def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     unusable: list[Unusable] = []
     for name, port in _ports_by_name(service):
         number = numbers.get(name)
-        if number is None and (name in open_ports or "" in open_ports):
+        if number is not None:
+            ports.append((name, _on_port(entries, name, number, unusable)))
+        elif name in open_ports or "" in open_ports:
             ports.append((name, _on_any_port(read, entries, port, unusable)))
         else:
-            ports.append((name, _on_port(entries, name, number, unusable)))
+            ports.append((name, ()))
+            unusable.extend(_unusable(entry, name) if isinstance(entry, _Refused) else _without_port(entry, name) for entry in entries)
     return SourceEndpoints(ports=tuple(ports), unusable=tuple(unusable))
 
 
@@ -96,34 +110,49 @@ def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
 
 
 def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list[_Entry]:
+    """A slice's entries. Most are the ready address of a known pod, and take the short way."""
     source = ObjectRef(Kind.ENDPOINT_SLICE, piece.key)
     cluster, namespace, _ = piece.key
-    mesh_service = read(MESH_SERVICES, ServiceKey(namespace, service.key.name))
-    session = mesh_service is not None and mesh_service.session
-    twins = _Twins(read, service)
-    has_ranges = bool(read(CIDR_NETWORKS, ""))
-    entries = []
+    placing = _Placing(read, service)
+    simple = not placing.twins and not read(CIDR_NETWORKS, "")
+    healthy, ipv4, alone = Health.HEALTHY, IPFamily.IPV4, Twin.ALONE
+    entries: list[_Entry] = []
     for listed in piece.endpoints:
-        address = parse_address(listed.address)
-        pod = ObjectKey(cluster, namespace, listed.pod) if listed.pod else None
-        known = read(WORKLOADS, pod) if pod is not None else None
-        if known is None:
-            workload = unnamed_workload(read, cluster, address, listed.node)
-        elif has_ranges and address is not None:
-            workload = _placed_at(read, known, address)
+        known = read(WORKLOADS, ObjectKey(cluster, namespace, listed.pod)) if listed.pod else None
+        if (
+            simple
+            and listed.ready
+            and known is not None
+            and (known.locality != _NO_LOCALITY or not listed.zone)
+            and is_canonical_v4(listed.address)
+        ):
+            entries.append(_Usable(listed.address, known, healthy, placing.traits(known, ipv4, alone), source))
         else:
-            workload = known
-        if listed.zone and workload.locality == _NO_LOCALITY:
-            workload = msgspec.structs.replace(workload, locality=Locality("", listed.zone))
-        rule, because, note = _refusal(read, listed, address, pod, known, source, session)
-        health = Health.HEALTHY if listed.ready else Health.DRAINING
-        if rule is not None or address is None:
-            text = address.text if address is not None else listed.address
-            entries.append(_Entry(text, workload, source, health, None, rule, because, note))
-            continue
-        twin = twins.of(address.family, listed.pod) if twins.possible else Twin.ALONE
-        entries.append(_Entry(address.text, workload, source, health, _traits(workload, address.family, twin, service)))
+            entries.append(_slice_entry(read, listed, known, source, placing))
     return entries
+
+
+def _slice_entry(read: Reader, listed: SliceEndpoint, known: Workload | None, source: ObjectRef, placing: "_Placing") -> _Entry:
+    cluster, namespace, _ = source.key
+    address = parse_address(listed.address)
+    pod = ObjectKey(cluster, namespace, listed.pod) if listed.pod else None
+    if known is None:
+        workload = unnamed_workload(read, cluster, address, listed.node)
+    else:
+        workload = _placed_at(read, known, address) if address is not None else known
+    if listed.zone and workload.locality == _NO_LOCALITY:
+        workload = msgspec.structs.replace(workload, locality=Locality("", listed.zone))
+    if address is None:
+        return _Refused(listed.address, workload, Rule.BAD_ADDRESS, source, f"{listed.address!r} is no address of a host", source)
+    if pod is not None and known is None:
+        return _Refused(address.text, workload, *_absent(read, pod), source)
+    refused = _condition(listed, placing.session)
+    if refused is not None:
+        return _Refused(address.text, workload, refused, source, _CONDITIONS.get(refused, ""), source)
+    health = Health.HEALTHY if listed.ready else Health.DRAINING
+    return _Usable(
+        address.text, workload, health, placing.traits(workload, address.family, placing.twin(address.family, listed.pod)), source
+    )
 
 
 _NO_LOCALITY = Locality()
@@ -139,61 +168,52 @@ def _placed_at(read: Reader, workload: Workload, address: Address) -> Workload:
     return msgspec.structs.replace(workload, network=network, network_by=by)
 
 
-def _refusal(
-    read: Reader,
-    listed: SliceEndpoint,
-    address: Address | None,
-    pod: ObjectKey | None,
-    workload: Workload | None,
-    source: ObjectRef,
-    session: bool,
-) -> tuple[Rule | None, ObjectRef | None, str]:
-    """Why an entry is no endpoint, by which object; (None, None, "") where it is one. Conditions are those of Kubernetes: `ready` wins,
-    which publishNotReadyAddresses sets as well."""
-    if address is None:
-        return Rule.BAD_ADDRESS, source, f"{listed.address!r} is no address of a host"
-    if pod is not None and workload is None:
-        if read(PODS, pod) is None:
-            return Rule.POD_MISSING, ObjectRef(Kind.POD, pod), "the EndpointSlice names a Pod that is not there (yet)"
-        return Rule.POD_INACTIVE, ObjectRef(Kind.POD, pod), "the Pod has run to its end"
+def _absent(read: Reader, pod: ObjectKey) -> tuple[Rule, ObjectRef, str]:
+    """Why a Pod that a slice names is no workload."""
+    if read(PODS, pod) is None:
+        return Rule.POD_MISSING, ObjectRef(Kind.POD, pod), "the EndpointSlice names a Pod that is not there (yet)"
+    return Rule.POD_INACTIVE, ObjectRef(Kind.POD, pod), "the Pod has run to its end"
+
+
+def _condition(listed: SliceEndpoint, session: bool) -> Rule | None:
+    """What an entry's conditions say against it. `ready` wins, which publishNotReadyAddresses sets as well."""
     if listed.ready:
-        return None, None, ""
+        return None
     if not listed.terminating:
-        return Rule.NOT_READY, source, ""
+        return Rule.NOT_READY
     if not listed.serving:
-        return Rule.TERMINATING, source, ""
-    if session:
-        return None, None, ""
-    return Rule.DRAINING, source, "terminating, and the Service keeps no sessions"
+        return Rule.TERMINATING
+    return None if session else Rule.DRAINING
 
 
-def _on_port(entries: list[_Entry], name: str, number: int | None, unusable: list[Unusable]) -> tuple[Endpoint, ...]:
+_CONDITIONS = {Rule.DRAINING: "terminating, and the Service keeps no sessions"}
+
+
+def _on_port(entries: Sequence[_Entry], name: str, number: int, unusable: list[Unusable]) -> tuple[Endpoint, ...]:
     found = []
     for entry in entries:
-        if entry.traits is None:
-            unusable.append(_unusable(entry, name))
-        elif number is None:
-            unusable.append(_without_port(entry, name))
+        if type(entry) is _Usable:
+            address, workload, health, traits, source, _ = entry
+            found.append(Endpoint(address=address, port=number, traits=traits, health=health, workload=workload, source=source))
         else:
-            found.append(
-                Endpoint(
-                    address=entry.address,
-                    port=number,
-                    traits=entry.traits,
-                    health=entry.health,
-                    workload=entry.workload,
-                    source=entry.source,
-                )
-            )
+            assert isinstance(entry, _Refused)
+            unusable.append(_unusable(entry, name))
     return tuple(found)
 
 
 def _on_any_port(read: Reader, entries: list[_Entry], port: Port, unusable: list[Unusable]) -> tuple[Endpoint, ...]:
+    """The entries at the Service's target port, which may be a name that each pod gives its own number."""
     found: list[Endpoint] = []
     for entry in entries:
-        pod = read(PODS, entry.workload.pod) if entry.workload.pod is not None and entry.pod is None else entry.pod
-        number = target_number(port, pod)
-        found.extend(_on_port([entry], port.name, number, unusable))
+        number: int | None = 0
+        if isinstance(entry, _Usable):
+            pod = read(PODS, entry.workload.pod) if entry.pod is None and entry.workload.pod is not None else entry.pod
+            number = target_number(port, pod)
+        if number is None:
+            assert isinstance(entry, _Usable)
+            unusable.append(_without_port(entry, port.name))
+        else:
+            found.extend(_on_port((entry,), port.name, number, unusable))
     return tuple(found)
 
 
@@ -204,52 +224,55 @@ def target_number(port: Port, pod: Pod | None) -> int | None:
     return dict(pod.ports).get(port.target_port) if pod is not None else None
 
 
-def _unusable(entry: _Entry, name: str) -> Unusable:
-    assert entry.rule is not None
+def _unusable(entry: _Refused, name: str) -> Unusable:
     return Unusable(
         address=entry.address,
         port_name=name,
         rule=entry.rule,
-        because=entry.because or entry.source,
+        because=entry.because,
         workload=entry.workload,
         source=entry.source,
         note=entry.note,
     )
 
 
-def _without_port(entry: _Entry, name: str) -> Unusable:
-    note = f"lists no port {name!r}" if entry.source.kind is Kind.ENDPOINT_SLICE else f"the Pod has no container port for {name!r}"
-    return _unusable(entry._replace(rule=Rule.NO_PORT, because=entry.source, note=note), name)
+def _without_port(entry: _Usable, name: str) -> Unusable:
+    note = f"lists no port {name!r}" if entry.source.kind is Kind.ENDPOINT_SLICE else f"no container has the target port of {name!r}"
+    return _unusable(_Refused(entry.address, entry.workload, Rule.NO_PORT, entry.source, note, entry.source), name)
 
 
 @lru_cache(maxsize=1 << 16)
-def _shared_traits(workload: tuple[object, ...], family: IPFamily, twin: Twin, node: str) -> Traits:
-    locality, network, cluster, mtls = workload
-    return Traits(locality, network, cluster, mtls, family, twin, node)  # type: ignore[arg-type]
-
-
-def _traits(workload: Workload, family: IPFamily, twin: Twin, service: Service) -> Traits:
+def _shared_traits(
+    locality: Locality, network: NetworkID, cluster: ClusterID, mtls: bool, family: IPFamily, twin: Twin, node: str
+) -> Traits:
     """Equal traits are one object, as there are few of them among very many endpoints."""
-    node = f"{workload.cluster}/{workload.node}" if service.node_local else ""
-    return _shared_traits((workload.locality, workload.network, workload.cluster, workload.mtls), family, twin, node)
+    return Traits(locality, network, cluster, mtls, family, twin, node)
+
+
+class _Placing:
+    """What of a Service decides the traits of its endpoints in one cluster."""
+
+    def __init__(self, read: Reader, service: Service) -> None:
+        mesh_service = read(MESH_SERVICES, ServiceKey(service.key.namespace, service.key.name))
+        self.session = mesh_service is not None and mesh_service.session
+        self.node_local = service.node_local
+        self.first = first_family(service)
+        by_v4, by_v6 = (read(FAMILY_PODS, FamilyKey(service.key, family)) for family in IPFamily)
+        self.twins = by_v4 & by_v6
+
+    def traits(self, workload: Workload, family: IPFamily, twin: Twin) -> Traits:
+        node = f"{workload.cluster}/{workload.node}" if self.node_local else ""
+        return _shared_traits(workload.locality, workload.network, workload.cluster, workload.mtls, family, twin, node)
+
+    def twin(self, family: IPFamily, pod: str) -> Twin:
+        """Of the two addresses of a pod that stands in slices of both families."""
+        return Twin.ALONE if pod not in self.twins else self.twin_of(family)
+
+    def twin_of(self, family: IPFamily) -> Twin:
+        return Twin.FIRST if family is self.first else Twin.SECOND
 
 
 # -- two families -------------------------------------------------------------------------------------------------------------
-
-
-class _Twins:
-    """Which pods of a Service are listed with an address of either family."""
-
-    def __init__(self, read: Reader, service: Service) -> None:
-        self.first = first_family(service)
-        listed = {family: read(FAMILY_PODS, FamilyKey(service.key, family)) for family in IPFamily}
-        self.both = listed[IPFamily.IPV4] & listed[IPFamily.IPV6]
-        self.possible = bool(self.both)
-
-    def of(self, family: IPFamily, pod: str) -> Twin:
-        if not pod or pod not in self.both:
-            return Twin.ALONE
-        return Twin.FIRST if family is self.first else Twin.SECOND
 
 
 def first_family(service: Service) -> IPFamily:
@@ -286,7 +309,8 @@ def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     service = read(SERVICES, key)
     if service is None or not service.selector or service.type is ServiceType.EXTERNAL_NAME:
         return NOTHING
-    entries = [entry for pod in selected_pods(read, service) for entry in _pod_entries(read, pod, service)]
+    placing = _Placing(read, service)
+    entries = [entry for pod in selected_pods(read, service) for entry in _pod_entries(read, pod, service, placing)]
     ports = []
     unusable: list[Unusable] = []
     for name, port in _ports_by_name(service):
@@ -303,27 +327,27 @@ def selected_pods(read: Reader, service: Service) -> list[Pod]:
     return [pod for pod in found if pod is not None]
 
 
-def _pod_entries(read: Reader, pod: Pod, service: Service) -> list[_Entry]:
+def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) -> list[_Entry]:
     source = ObjectRef(Kind.POD, pod.key)
     parsed = [address for ip in pod.ips if (address := parse_address(ip)) is not None]
     families = service.families or tuple(address.family for address in parsed[:1])
     by_family = {address.family: address for address in reversed(parsed)}
     chosen = [by_family[family] for family in families if family in by_family]
     known = read(WORKLOADS, pod.key)
-    rule, note = _refused_pod(pod, service, chosen)
-    if known is None or rule is not None:
-        unnamed = known or unnamed_workload(read, pod.key.cluster, parsed[0] if parsed else None, pod.node)
-        shown = [address.text for address in chosen] or [""]
-        return [_Entry(text, unnamed, source, Health.HEALTHY, None, rule, source, note, pod) for text in shown]
-    entries = []
+    refused = _refused_pod(pod, service, chosen)
+    if known is None or refused is not None:
+        rule, note = refused or (Rule.POD_INACTIVE, "")
+        workload = known or unnamed_workload(read, pod.key.cluster, parsed[0] if parsed else None, pod.node)
+        return [_Refused(text, workload, rule, source, note, source) for text in [address.text for address in chosen] or [""]]
+    entries: list[_Entry] = []
     for address in chosen:
         workload = _placed_at(read, known, address)
-        twin = Twin.ALONE if len(chosen) == 1 else Twin.FIRST if address.family is first_family(service) else Twin.SECOND
-        entries.append(_Entry(address.text, workload, source, Health.HEALTHY, _traits(workload, address.family, twin, service), pod=pod))
+        twin = Twin.ALONE if len(chosen) == 1 else placing.twin_of(address.family)
+        entries.append(_Usable(address.text, workload, Health.HEALTHY, placing.traits(workload, address.family, twin), source, pod))
     return entries
 
 
-def _refused_pod(pod: Pod, service: Service, chosen: list[Address]) -> tuple[Rule | None, str]:
+def _refused_pod(pod: Pod, service: Service, chosen: list[Address]) -> tuple[Rule, str] | None:
     if not pod.active:
         return Rule.POD_INACTIVE, "the Pod has run to its end"
     if pod.terminating and not service.publish_not_ready:
@@ -331,6 +355,6 @@ def _refused_pod(pod: Pod, service: Service, chosen: list[Address]) -> tuple[Rul
     if not pod.ready and not service.publish_not_ready:
         return Rule.NOT_READY, ""
     if not chosen:
-        names = ", ".join(service.families) or "any family"
+        names = " or ".join(service.families) or "any family"
         return Rule.BAD_ADDRESS, f"the Pod has no address of {names}" if pod.ips else "the Pod has no address yet"
-    return None, ""
+    return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from math import lcm
-from typing import NamedTuple
 
 from steersman.graph import Reader
 from steersman.model.ids import Locality
@@ -28,18 +27,11 @@ Place = tuple[str, int]
 """An address with a port: stands once in an assignment."""
 
 
-class Level(NamedTuple):
-    """A group of an assignment. Sorts as groups do."""
+Level = tuple[int, Locality]
+"""(priority, locality) of a group of an assignment; groups stand in this order."""
 
-    priority: int
-    locality: Locality
-
-
-class Share(NamedTuple):
-    """What a gateway carries for one group, in units of 1/scale."""
-
-    gateway: NetworkGateway
-    units: int
+Share = tuple[NetworkGateway, int]
+"""What a gateway carries for one group, in units of 1/scale. (Plain tuples, as they are made and dropped in great numbers.)"""
 
 
 def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
@@ -137,69 +129,63 @@ def _assigned(
     without: tuple[tuple[Traits, str, int], ...],
     shadowed: tuple[NetworkGateway, ...],
 ) -> SplitHorizon:
-    exact = lcm(*{len(gateways) for _, _, gateways in remote})
-    placed, folded = fold(_shares(remote, exact))
-    units = [share.units for _, share in placed]
-    most = _largest_sum(direct, placed, exact)
-    rounded = most > MOST
-    scale = max(1, (MOST - len(placed)) * exact // most) if rounded else exact
-    weights = apportion(units, scale, exact) if rounded else units
-    return SplitHorizon(
-        scale=scale,
-        groups=_groups(direct, scale, [(level, share.gateway, weight) for (level, share), weight in zip(placed, weights, strict=True)]),
-        folded=folded,
-        without=without,
-        shadowed=shadowed,
-        rounded=rounded,
-    )
+    scale = exact = lcm(*[len(gateways) for _, _, gateways in remote])
+    placed, folded = fold(_shares(remote, exact)) if remote else ([], ())
+    groups = _groups(direct, exact, placed)
+    most = _largest_sum(groups)
+    if most > MOST:
+        scale = max(1, (MOST - len(placed)) * exact // most)
+        weights = apportion([units for _, (_, units) in placed], scale, exact)
+        groups = _groups(direct, scale, [(level, (share[0], weight)) for (level, share), weight in zip(placed, weights, strict=True)])
+    return SplitHorizon(scale=scale, groups=groups, folded=folded, without=without, shadowed=shadowed, rounded=most > MOST)
 
 
-def _largest_sum(direct: list[tuple[Traits, int]], placed: list[tuple[Level, Share]], exact: int) -> int:
+def _largest_sum(groups: tuple[LocalityGroup, ...]) -> int:
     """The largest sum of one priority's weights; a locality's sum is part of it."""
     totals: dict[int, int] = {}
-    for traits, weight in direct:
-        priority = priority_of(traits.locality)
-        totals[priority] = totals.get(priority, 0) + weight * exact
-    for level, share in placed:
-        totals[level.priority] = totals.get(level.priority, 0) + share.units
+    for group in groups:
+        totals[group.priority] = totals.get(group.priority, 0) + group.weight
     return max(totals.values(), default=0)
 
 
-def _shares(remote: Iterable[tuple[Traits, int, tuple[NetworkGateway, ...]]], exact: int) -> dict[Level, dict[Place, Share]]:
+def _shares(remote: Iterable[tuple[Traits, int, tuple[NetworkGateway, ...]]], exact: int) -> dict[Place, dict[Level, Share]]:
     """What each gateway carries for each group."""
-    found: dict[Level, dict[Place, Share]] = {}
+    found: dict[Place, dict[Level, Share]] = {}
     for traits, weight, gateways in remote:
-        level = found.setdefault(Level(priority_of(traits.locality), traits.locality), {})
+        level = (priority_of(traits.locality), traits.locality)
         units = weight * exact // len(gateways)
         for gateway in gateways:
-            place = (gateway.address, gateway.port)
-            held = level.get(place)
-            level[place] = Share(gateway, units) if held is None else Share(min(held.gateway, gateway), held.units + units)
+            shares = found.setdefault(gateway[:2], {})
+            if level in shares:
+                held, before = shares[level]
+                shares[level] = (min(held, gateway), before + units)
+            else:
+                shares[level] = (gateway, units)
     return found
 
 
-def fold(shares: dict[Level, dict[Place, Share]]) -> tuple[list[tuple[Level, Share]], tuple[Folded, ...]]:
+def fold(shares: dict[Place, dict[Level, Share]]) -> tuple[list[tuple[Level, Share]], tuple[Folded, ...]]:
     """Puts each gateway once, with its whole weight, in the group of best priority, then of its largest share, then of the lowest name.
 
-    Returns what stands where, sorted by (group, address, port), and what moved. `shares` units are exact, so that nothing is lost on the
-    way.
+    Returns what stands where, sorted by (group, address, port), and what moved. `shares` are exact, so that nothing is lost on the way.
     """
-    fronted: dict[Place, list[tuple[Level, Share]]] = {}
-    for level in sorted(shares):
-        for place, share in shares[level].items():
-            fronted.setdefault(place, []).append((level, share))
-    placed = []
+    placed: list[tuple[Level, Share]] = []
     folded: list[Folded] = []
-    for entries in fronted.values():
-        if len(entries) == 1:
-            placed.append(entries[0])
+    for fronted in shares.values():
+        if len(fronted) == 1:
+            placed.extend(fronted.items())
             continue
-        home, first = min(entries, key=lambda entry: (entry[0].priority, -entry[1].units, entry[0].locality))
-        placed.append((home, Share(first.gateway, sum(share.units for _, share in entries))))
-        folded.extend(Folded(share.gateway, level.locality, home.locality, share.units) for level, share in entries if level is not home)
-    placed.sort(key=lambda entry: (entry[0], entry[1].gateway.address, entry[1].gateway.port))
-    folded.sort(key=lambda one: (one.gateway.address, one.gateway.port, one.locality))
+        home, (gateway, _) = min(fronted.items(), key=_preference)
+        placed.append((home, (gateway, sum([units for _, units in fronted.values()]))))
+        folded.extend([Folded(moved, level[1], home[1], units) for level, (moved, units) in fronted.items() if level != home])
+    placed.sort()
+    folded.sort()
     return placed, tuple(folded)
+
+
+def _preference(entry: tuple[Level, Share]) -> tuple[int, int, Locality]:
+    (priority, locality), (_, units) = entry
+    return (priority, -units, locality)
 
 
 def apportion(units: list[int], scale: int, exact: int) -> list[int]:
@@ -213,26 +199,30 @@ def apportion(units: list[int], scale: int, exact: int) -> list[int]:
     return [max(1, floor) for floor in floors]
 
 
-def _groups(
-    direct: list[tuple[Traits, int]], scale: int, gateways: Iterable[tuple[Level, NetworkGateway, int]]
-) -> tuple[LocalityGroup, ...]:
+def _groups(direct: list[tuple[Traits, int]], scale: int, placed: list[tuple[Level, Share]]) -> tuple[LocalityGroup, ...]:
     cells: dict[Level, list[Traits]] = {}
     fronts: dict[Level, list[GatewayShare]] = {}
     weights: dict[Level, int] = {}
     for traits, weight in direct:
-        level = Level(priority_of(traits.locality), traits.locality)
-        cells.setdefault(level, []).append(traits)
-        weights[level] = weights.get(level, 0) + weight * scale
-    for level, gateway, weight in gateways:
+        level = (priority_of(traits.locality), traits.locality)
+        if level in weights:
+            cells[level].append(traits)
+            weights[level] += weight * scale
+        else:
+            cells[level] = [traits]
+            weights[level] = weight * scale
+    for level, (gateway, weight) in placed:
         fronts.setdefault(level, []).append(GatewayShare(gateway, weight))
         weights[level] = weights.get(level, 0) + weight
     return tuple(
-        LocalityGroup(
-            locality=level.locality,
-            priority=level.priority,
-            direct=tuple(cells.get(level, ())),
-            gateways=tuple(fronts.get(level, ())),
-            weight=weights[level],
-        )
-        for level in sorted(weights)
+        [
+            LocalityGroup(
+                locality=level[1],
+                priority=level[0],
+                direct=tuple(cells.get(level, ())),
+                gateways=tuple(fronts.get(level, ())),
+                weight=weights[level],
+            )
+            for level in sorted(weights)
+        ]
     )

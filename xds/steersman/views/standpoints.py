@@ -16,11 +16,11 @@ from steersman.registry.collections import (
     PODS_AT,
     PROXIES,
     SERVICES,
+    TRUST_DOMAINS,
     WORKLOADS,
     ClusterAddress,
 )
 from steersman.registry.gateways import gateway_services
-from steersman.registry.mesh import trust_domain_of
 from steersman.registry.workloads import pod_network
 
 _BOTH = frozenset(IPFamily)
@@ -57,7 +57,7 @@ def standpoint(read: Reader, node_id: str) -> Standpoint | None:
         network_gateway=_fronts_a_network(read, proxy, labels, said),
         plaintext=proxy.is_proxyless,
         identity=identity,
-        trust_domain=trust_domain_of(read, proxy.cluster),
+        trust_domain=read(TRUST_DOMAINS, proxy.cluster),
         labels=labels,
         inferred=tuple(said),
     )
@@ -128,7 +128,7 @@ def _locality(proxy: Proxy, own: _Own | None, said: list[str]) -> Locality:
 def _identity(read: Reader, proxy: Proxy, own: _Own | None, said: list[str]) -> SpiffeID:
     """Its service account's; empty where none is known."""
     if proxy.service_account:
-        return spiffe_id(trust_domain_of(read, proxy.cluster), proxy.namespace, proxy.service_account)
+        return spiffe_id(read(TRUST_DOMAINS, proxy.cluster), proxy.namespace, proxy.service_account)
     if own is not None:
         said.append(f"identity {own.workload.identity} is that of its pod's service account")
         return own.workload.identity
