@@ -64,7 +64,7 @@ from steersman.registry.collections import (
     VISIBLE_SERVICES,
     WORKLOADS,
 )
-from steersman.resources import clusters, secrets
+from steersman.resources import clusters, manifests, secrets
 from steersman.resources import endpoints as assignments
 from steersman.resources.collections import (
     ASSIGNMENTS,
@@ -72,10 +72,13 @@ from steersman.resources.collections import (
     FIXED_CLUSTERS,
     INBOUND_CLUSTERS,
     LEAF_SECRETS,
+    LOCAL_SERVICES,
+    MANIFESTS,
     OUTBOUND_CLUSTERS,
     PASSTHROUGH_CLUSTERS,
     PROXYLESS_CLUSTERS,
     ROOT_SECRETS,
+    TABLES_OF,
 )
 from steersman.views import inbound, ports, servers, split_horizon, standpoints, verdicts
 from steersman.views.collections import (
@@ -273,6 +276,7 @@ def wire_resources(graph: Graph) -> None:
     wire_clusters(graph)
     wire_endpoints(graph)
     wire_secrets(graph)
+    wire_manifests(graph)
 
 
 def wire_clusters(graph: Graph) -> None:
@@ -298,3 +302,13 @@ def wire_secrets(graph: Graph) -> None:
     """signed leaves, roots -> secrets"""
     graph.derive(LEAF_SECRETS, secrets.leaf_secret_of, reads=(LEAVES,))
     graph.derive(ROOT_SECRETS, secrets.root_secret_of, reads=(ROOTS,))
+
+
+def wire_manifests(graph: Graph) -> None:
+    """where a proxy stands -> the parts of its tables; a part -> its resources, by name"""
+    # STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS --> TABLES_OF (by node)
+    # VISIBLE_SERVICES, SERVERS -----------------> MANIFESTS (by part)
+    called = (VISIBLE_SERVICES, MESH_SERVICES)
+    graph.derive(LOCAL_SERVICES, manifests.local_services, reads=called)
+    graph.derive(TABLES_OF, manifests.tables_of, reads=(PROXIES, STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS, LOCAL_SERVICES))
+    graph.derive(MANIFESTS, manifests.manifest_of, reads=(*called, OUTBOUND_PORTS, SERVERS))
