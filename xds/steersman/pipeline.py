@@ -19,6 +19,7 @@ from steersman.registry.collections import (
     CELLS,
     CIDR_NETWORKS,
     CLUSTER_NETWORKS,
+    CLUSTER_TRUST,
     CLUSTERS,
     ENDPOINT_SOURCES,
     FAMILY_PODS,
@@ -59,7 +60,6 @@ from steersman.registry.collections import (
     SOURCE_CELLS,
     SOURCE_IDENTITIES,
     TABLES,
-    TRUST_DOMAINS,
     VIPS,
     VISIBLE_SERVICES,
     WORKLOADS,
@@ -195,12 +195,12 @@ def wire_registry(graph: Graph) -> None:
 
     # mesh.networks ------+--> CLUSTER_NETWORKS --+--> WORKLOADS (pods, placed)
     # system namespaces --+--> CIDR_NETWORKS -----+
-    # clusters -----------+--> TRUST_DOMAINS -----+
+    # clusters -----------+--> CLUSTER_TRUST -----+
     # pods, nodes --------------------------------'
     graph.derive(CLUSTER_NETWORKS, networks.cluster_network, reads=(MESH, CLUSTERS, NAMESPACES))
     graph.derive(CIDR_NETWORKS, networks.cidr_networks, reads=(MESH,))
-    graph.derive(TRUST_DOMAINS, mesh.trust_domain, reads=(CLUSTERS, MESH))
-    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, TRUST_DOMAINS, CLUSTER_NETWORKS, CIDR_NETWORKS))
+    graph.derive(CLUSTER_TRUST, mesh.trust_domain_of, reads=(CLUSTERS, MESH))
+    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, CLUSTER_TRUST, CLUSTER_NETWORKS, CIDR_NETWORKS))
 
     # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
     # slices --> FAMILY_PODS --.
@@ -238,7 +238,7 @@ def wire_registry(graph: Graph) -> None:
 def wire_views(graph: Graph) -> None:
     """mesh x standpoint -> what is seen"""
     # connected proxies --> STANDPOINTS
-    placed = (WORKLOADS, TRUST_DOMAINS, CLUSTER_NETWORKS, CIDR_NETWORKS)
+    placed = (WORKLOADS, CLUSTER_TRUST, CLUSTER_NETWORKS, CIDR_NETWORKS)
     graph.derive(
         STANDPOINTS,
         standpoints.standpoint,

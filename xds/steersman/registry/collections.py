@@ -173,7 +173,7 @@ VISIBLE_SERVICES: Derived[str, tuple[ServiceKey, ...]] = Derived("visible_servic
 CLUSTER_NETWORKS: Derived[ClusterID, tuple[NetworkID, ObjectRef | None]] = Derived("cluster_networks")
 """The network of a cluster's endpoints that no label of their own places, and what says so (rule 1 without fromCidr)."""
 
-TRUST_DOMAINS: Derived[ClusterID, str] = Derived("trust_domains")
+CLUSTER_TRUST: Derived[ClusterID, str] = Derived("cluster_trust")
 """The trust domain of a cluster's identities: one edge for each of its pods, instead of two."""
 
 CIDR_NETWORKS: Derived[str, tuple[tuple[AddressRange, NetworkID], ...]] = Derived("cidr_networks")

@@ -13,7 +13,7 @@ def mesh_of(read: Reader) -> MeshConfig:
     return read(MESH, "") or _DEFAULTS
 
 
-def trust_domain(read: Reader, cluster: ClusterID) -> str:
+def trust_domain_of(read: Reader, cluster: ClusterID) -> str:
     """The trust domain of a cluster's identities: its own, else the mesh's."""
     config = read(CLUSTERS, cluster)
     return (config.trust_domain if config is not None else "") or mesh_of(read).trust_domain

@@ -6,7 +6,7 @@ from steersman.model.mesh import ObjectRef, Workload
 from steersman.model.objects import Kind, Pod
 from steersman.names import NETWORK_LABEL, TLS_MODE_ISTIO, TLS_MODE_LABEL, spiffe_id
 from steersman.registry.addresses import Address, parse_address
-from steersman.registry.collections import NODES, PODS, TRUST_DOMAINS
+from steersman.registry.collections import CLUSTER_TRUST, NODES, PODS
 from steersman.registry.networks import NOWHERE, Placement, network_at
 
 
@@ -25,7 +25,7 @@ def workload(read: Reader, key: ObjectKey) -> Workload | None:
         locality=parse_locality(pod.locality_label) if pod.locality_label else node_locality(read, key.cluster, pod.node),
         node=pod.node,
         mtls=label(pod.labels, TLS_MODE_LABEL) == TLS_MODE_ISTIO,
-        identity=spiffe_id(read(TRUST_DOMAINS, key.cluster), key.namespace, pod.service_account),
+        identity=spiffe_id(read(CLUSTER_TRUST, key.cluster), key.namespace, pod.service_account),
         labels=pod.labels,
     )
 

@@ -11,12 +11,12 @@ from steersman.names import spiffe_id
 from steersman.registry.addresses import Address, parse_address
 from steersman.registry.collections import (
     CLUSTER_NETWORKS,
+    CLUSTER_TRUST,
     CLUSTERS,
     PODS,
     PODS_AT,
     PROXIES,
     SERVICES,
-    TRUST_DOMAINS,
     WORKLOADS,
     ClusterAddress,
 )
@@ -57,7 +57,7 @@ def standpoint(read: Reader, node_id: str) -> Standpoint | None:
         network_gateway=_fronts_a_network(read, proxy, labels, said),
         plaintext=proxy.is_proxyless,
         identity=identity,
-        trust_domain=read(TRUST_DOMAINS, proxy.cluster),
+        trust_domain=read(CLUSTER_TRUST, proxy.cluster),
         labels=labels,
         inferred=tuple(said),
     )
@@ -128,7 +128,7 @@ def _locality(proxy: Proxy, own: _Own | None, said: list[str]) -> Locality:
 def _identity(read: Reader, proxy: Proxy, own: _Own | None, said: list[str]) -> SpiffeID:
     """Its service account's; empty where none is known."""
     if proxy.service_account:
-        return spiffe_id(read(TRUST_DOMAINS, proxy.cluster), proxy.namespace, proxy.service_account)
+        return spiffe_id(read(CLUSTER_TRUST, proxy.cluster), proxy.namespace, proxy.service_account)
     if own is not None:
         said.append(f"identity {own.workload.identity} is that of its pod's service account")
         return own.workload.identity
