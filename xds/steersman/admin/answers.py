@@ -1,6 +1,7 @@
 """The answers of the Inspect service as messages: the gRPC service and the pages under /debug/ both give these."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,9 +12,14 @@ from steersman.admin.protojson import message_of
 from steersman.admin.selection import Unclear, matching, only
 from steersman.admin.state import ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
 from steersman.ads.channel import ChannelStatus
+from steersman.explain.findings import finding_steps, in_order
+from steersman.explain.findings.kinds import SEVERITIES
 from steersman.explain.served import Served, served_to
 from steersman.model.facts import Finding, Severity
 from steersman.views.collections import STANDPOINTS
+
+_STRETCH = 0.010
+"""Seconds of the event loop that a long question takes at a time."""
 
 _SOURCE_STATES = {
     SourceState.SYNCING: pb.Source.SYNCING,
@@ -139,6 +145,57 @@ def _resource(served: Served) -> pb.Resource:
         body = message_of(names.SDS, body).SerializeToString(deterministic=True)
     message.resource.CopyFrom(Any(type_url=served.type_url, value=body))
     return message
+
+
+async def findings(state: ServerState) -> pb.ListFindingsResponse:
+    """Of the mesh, step by step so that nothing waits long, then of the server itself."""
+    steps = finding_steps(state.pipeline)
+    found: list[Finding] = []
+    while await state.ask(lambda read: _some(steps, found)):
+        pass
+    found += [*_of_sources(state.sources()), *_of_connections(state.connections())]
+    return pb.ListFindingsResponse(findings=[finding(one) for one in in_order(found)])
+
+
+def _some(steps: Iterator[list[Finding]], found: list[Finding]) -> bool:
+    """As many steps as fit into one stretch; whether there are more."""
+    until = time.monotonic() + _STRETCH
+    for step in steps:
+        found += step
+        if time.monotonic() >= until:
+            return True
+    return False
+
+
+def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Finding]:
+    for source in sources:
+        match source.state:
+            case SourceState.TIMED_OUT:
+                cause = f"not everything was told within its syncTimeout; the mesh is served with what was ({source.objects} objects)"
+                remedy = "see why it is slow, or raise clusters[].syncTimeout; what comes later is served as it comes"
+                kind = "source-not-synced"
+            case SourceState.FAILED:
+                cause = f"{source.error or 'it cannot be read'}; what it told before still stands, and it is tried again"
+                remedy = f"make {source.place or source.name} readable"
+                kind = "source-failed"
+            case _:
+                continue
+        yield Finding(id=kind, severity=SEVERITIES[kind], object=f"Cluster {source.name}", place=source.place, cause=cause, remedy=remedy)
+
+
+def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Finding]:
+    for connection in connections:
+        for channel in connection.channels:
+            if channel.nack is None:
+                continue
+            kind = names.TYPE_NAMES.get(channel.type_url, channel.type_url)
+            yield Finding(
+                id="update-rejected",
+                severity=SEVERITIES["update-rejected"],
+                object=f"Proxy {connection.proxy.id}",
+                cause=f"it refused {kind} {', '.join(channel.nack.names)}: {channel.nack.error.text}",
+                remedy="it keeps what it had before of these; mend the objects behind them, or report a bug if they are right",
+            )
 
 
 def finding(found: Finding) -> pb.Finding:
