@@ -20,7 +20,7 @@ from steersman.lab.pod import Pod
 from steersman.lab.process import Process, process_id
 from steersman.lab.run import Run, loopback_slot, new_id, new_run, prefix_of
 from steersman.lab.status import ContainerStatus, ForwardStatus, GatewayStatus, LabStatus, PodStatus
-from steersman.model.ids import ObjectKey
+from steersman.model.ids import NetworkID, ObjectKey
 
 CONTROL_PLANE = "steersman"
 """What commands call the control plane."""
@@ -267,6 +267,10 @@ class Lab:
             outbound=placed.address.outbound if role == "sidecar" else "",
             admin=f"{placed.address.app}:{ADMIN_PORT}" if role is not None else "",
         )
+
+    def gateways(self) -> dict[str, NetworkID]:
+        """The network behind each address, HOST:PORT, at which other networks reach one."""
+        return {address: NetworkID(one.network) for one in self._gateways() for address in one.addresses}
 
     def _gateways(self) -> list[GatewayStatus]:
         found = []

@@ -37,9 +37,9 @@ def up(named: str | None, *, isolate: bool | None) -> int:
     return until_interrupted(main())
 
 
-def until_interrupted(work: Awaitable[int]) -> int:
+def until_interrupted(work: Awaitable[int], *, interrupted: int = 0) -> int:
     """Run it, and on Ctrl-C or SIGTERM cancel it and wait until it has cleaned up; a signal that comes meanwhile changes nothing.
-    Returns its exit code, or 0 when it was interrupted: that is how a lab is meant to end."""
+    Returns its exit code, or `interrupted`."""
 
     async def main() -> int:
         task = asyncio.ensure_future(work)
@@ -55,7 +55,7 @@ def until_interrupted(work: Awaitable[int]) -> int:
         try:
             return await task
         except asyncio.CancelledError:
-            return 0
+            return interrupted
 
     return asyncio.run(main())
 
