@@ -34,7 +34,7 @@ def envoy_bootstrap(
 ) -> dict[str, Any]:
     """An envoy.config.bootstrap.v3.Bootstrap in proto3 JSON, which `envoy --config-path` takes.
 
-    `xds`, `admin`: HOST:PORT, [IPV6]:PORT or unix:PATH; `admin` None: no admin interface. `node_cluster` is Envoy's Node.cluster, by Istio's
+    `xds`, `admin`: HOST:PORT, [IPV6]:PORT or unix:PATH; `admin` None: none. `node_cluster` is Envoy's Node.cluster, by Istio's
     custom the workload's name; the Kubernetes cluster goes into `metadata` as CLUSTER_ID (see node_metadata).
     Raises ConfigError for an address that is none of these.
     """
