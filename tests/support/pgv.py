@@ -64,6 +64,8 @@ def _field(message: Message, field: Any, path: str) -> Iterator[str]:
         return
     if field.has_presence and not message.HasField(field.name):
         kind = rules.WhichOneof("type")
+        if field.containing_oneof is not None:  # rules are for the member that is set
+            return
         if rules.message.required or (kind in ("any", "duration", "timestamp") and getattr(rules, kind).required):
             yield f"{path}: is required"
         return
