@@ -72,6 +72,10 @@ def inbound_cluster(port: int) -> str:
     return str(ClusterName(TrafficDirection.INBOUND, port, "", Hostname("")))
 
 
+SNI_PREFIX = f"{TrafficDirection.OUTBOUND}_."
+"""With what every SNI name begins, and no other cluster's name."""
+
+
 def sni_name(port: int, host: Hostname, subset: str = "") -> str:
     """What a client says as SNI to reach a service through a gateway, and the passthrough cluster's name there."""
     return f"{TrafficDirection.OUTBOUND}_.{port}_.{subset}_.{host}"

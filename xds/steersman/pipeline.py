@@ -3,6 +3,7 @@
 facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (bytes) -> manifests (what each proxy is sent)
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -64,21 +65,39 @@ from steersman.registry.collections import (
     VISIBLE_SERVICES,
     WORKLOADS,
 )
-from steersman.resources import clusters, manifests, secrets
+from steersman.resources import (
+    clusters,
+    gateway_listeners,
+    inbound_listeners,
+    listeners,
+    manifests,
+    proxyless,
+    routes,
+    secrets,
+)
 from steersman.resources import endpoints as assignments
 from steersman.resources.collections import (
     ASSIGNMENTS,
     ENCODED_CELLS,
     FIXED_CLUSTERS,
     INBOUND_CLUSTERS,
+    INBOUND_LISTENERS,
     LEAF_SECRETS,
     LOCAL_SERVICES,
     MANIFESTS,
     OUTBOUND_CLUSTERS,
+    OUTBOUND_LISTENERS,
+    OUTBOUND_ROUTES,
+    PASSTHROUGH_CHAINS,
     PASSTHROUGH_CLUSTERS,
     PROXYLESS_CLUSTERS,
+    PROXYLESS_LISTENERS,
+    PROXYLESS_ROUTES,
     ROOT_SECRETS,
+    ROUTER_LISTENERS,
+    ROUTER_ROUTES,
     TABLES_OF,
+    VIRTUAL_HOSTS,
 )
 from steersman.views import inbound, ports, servers, split_horizon, standpoints, verdicts
 from steersman.views.collections import (
@@ -117,6 +136,8 @@ class Pipeline:
     def __init__(self) -> None:
         self.graph = Graph()
         self.origins: dict[Cause, Origin] = {}
+        self.held: Counter[str] = Counter()
+        """How many objects each source has told and not taken back."""
         self.synced: frozenset[str] = frozenset()
         self.generation = 0
         self._causes: dict[Cause, None] = {}
@@ -133,14 +154,25 @@ class Pipeline:
                     cause = (fact.kind, fact.key)
                     if self.graph.put(TABLES[fact.kind], fact.key, fact.value):
                         self._causes[cause] = None
-                    self.origins[cause] = fact.origin
+                    self._hold(cause, fact.origin)
                 case Delete():
                     cause = (fact.kind, fact.key)
                     if self.graph.delete(TABLES[fact.kind], fact.key):
                         self._causes[cause] = None
-                    self.origins.pop(cause, None)
+                    self._hold(cause, None)
                 case Synced():
                     self.synced |= {fact.source}
+
+    def _hold(self, cause: Cause, origin: Origin | None) -> None:
+        """Keeps an object's origin beside it, and the count of each source's objects."""
+        before = self.origins.pop(cause, None)
+        if cause[0] is not Kind.FINDING:
+            if before is not None:
+                self.held[before.source] -= 1
+            if origin is not None:
+                self.held[origin.source] += 1
+        if origin is not None:
+            self.origins[cause] = origin
 
     def settling(self, absorb: Absorb | None = None) -> Generator[None, None, Generation]:
         """Settles in steps (see Graph.settling) into the next generation.
@@ -276,6 +308,8 @@ def wire_resources(graph: Graph) -> None:
     wire_clusters(graph)
     wire_endpoints(graph)
     wire_secrets(graph)
+    wire_listeners(graph)
+    wire_routes(graph)
     wire_manifests(graph)
 
 
@@ -304,6 +338,28 @@ def wire_secrets(graph: Graph) -> None:
     graph.derive(ROOT_SECRETS, secrets.root_secret_of, reads=(ROOTS,))
 
 
+def wire_listeners(graph: Graph) -> None:
+    """what is listened on -> listeners"""
+    # (keys that say all of a listener) --> OUTBOUND_LISTENERS, INBOUND_LISTENERS
+    # PASSTHROUGH_CHAINS (by SNI) --+--> ROUTER_LISTENERS
+    # SERVERS ----------------------'
+    graph.derive(OUTBOUND_LISTENERS, listeners.outbound_listener_of, reads=(MESH,))
+    graph.derive(INBOUND_LISTENERS, inbound_listeners.inbound_listener_of, reads=())
+    graph.derive(PASSTHROUGH_CHAINS, gateway_listeners.passthrough_chain_of, reads=())
+    graph.derive(ROUTER_LISTENERS, gateway_listeners.router_listener_of, reads=(SERVERS, TRUST_DOMAINS, PASSTHROUGH_CHAINS))
+    graph.derive(PROXYLESS_LISTENERS, proxyless.proxyless_listener_of, reads=(MESH_SERVICES,))
+
+
+def wire_routes(graph: Graph) -> None:
+    """by which names -> routes"""
+    # VIRTUAL_HOSTS (bytes, once) --+--> OUTBOUND_ROUTES, ROUTER_ROUTES
+    # ROUTE_HOSTS, SERVERS ---------'
+    graph.derive(VIRTUAL_HOSTS, routes.virtual_host_of, reads=())
+    graph.derive(OUTBOUND_ROUTES, routes.outbound_route_of, reads=(ROUTE_HOSTS, VIRTUAL_HOSTS))
+    graph.derive(ROUTER_ROUTES, routes.router_route_of, reads=(SERVERS, VIRTUAL_HOSTS))
+    graph.derive(PROXYLESS_ROUTES, proxyless.proxyless_route_of, reads=(MESH_SERVICES,))
+
+
 def wire_manifests(graph: Graph) -> None:
     """where a proxy stands -> the parts of its tables; a part -> its resources, by name"""
     # STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS --> TABLES_OF (by node)
@@ -311,4 +367,4 @@ def wire_manifests(graph: Graph) -> None:
     called = (VISIBLE_SERVICES, MESH_SERVICES)
     graph.derive(LOCAL_SERVICES, manifests.local_services, reads=called)
     graph.derive(TABLES_OF, manifests.tables_of, reads=(PROXIES, STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS, LOCAL_SERVICES))
-    graph.derive(MANIFESTS, manifests.manifest_of, reads=(*called, OUTBOUND_PORTS, SERVERS))
+    graph.derive(MANIFESTS, manifests.manifest_of, reads=(*called, OUTBOUND_PORTS, SERVERS, MESH))

@@ -21,6 +21,7 @@ from steersman.names import (
     SECRET_ROOT,
     inbound_cluster,
     outbound_cluster,
+    outbound_route,
 )
 from steersman.registry.collections import MESH_SERVICES, PROXIES, VISIBLE_SERVICES
 from steersman.resources.clusters import proxied
@@ -28,17 +29,41 @@ from steersman.resources.collections import (
     ASSIGNMENTS,
     FIXED_CLUSTERS,
     INBOUND_CLUSTERS,
+    INBOUND_LISTENERS,
     LEAF_SECRETS,
     LOCAL_SERVICES,
     OUTBOUND_CLUSTERS,
+    OUTBOUND_LISTENERS,
+    OUTBOUND_ROUTES,
     PASSTHROUGH_CLUSTERS,
     PROXYLESS_CLUSTERS,
+    PROXYLESS_LISTENERS,
+    PROXYLESS_ROUTES,
     ROOT_SECRETS,
+    ROUTER_LISTENERS,
+    ROUTER_ROUTES,
     InboundClusterKey,
     PartKey,
 )
-from steersman.views.collections import INBOUNDS, OUTBOUNDS, ROUTERS, SERVERS, STANDPOINTS, SeenKey
+from steersman.resources.inbound_listeners import (
+    inbound_names,
+)
+from steersman.resources.proxyless import (
+    dialled_names,
+)
+from steersman.views.collections import (
+    INBOUNDS,
+    OUTBOUND_PORTS,
+    OUTBOUNDS,
+    ROUTERS,
+    SERVERS,
+    STANDPOINTS,
+    SeenKey,
+)
 from steersman.views.horizon import narrowed, whole_horizon
+from steersman.views.ports import (
+    routes_scope,
+)
 from steersman.views.scopes import (
     Endpoints,
     FixedClusters,
@@ -81,7 +106,7 @@ def _sidecar_tables(read: Reader, standpoint: Standpoint, outbound: Outbound, in
         _parts(CDS, OutboundClusters(standpoint.namespace), fixed, *of_workload),
         _parts(EDS, _endpoints(read, standpoint)),
         _parts(LDS, outbound, *of_workload),
-        _parts(RDS, outbound),
+        _parts(RDS, routes_scope(outbound)),
         _parts(SDS, Secrets(standpoint.cluster, standpoint.identity)),
     )
 
@@ -176,6 +201,43 @@ def _passthrough_assignments(read: Reader, scope: PassthroughEndpoints) -> Itera
             yield _assignment(admitted.sni, service, admitted.service, scope.horizon)
 
 
+def _outbound_listeners(read: Reader, scope: Outbound) -> Iterator[Entry]:
+    for listener in read(OUTBOUND_PORTS, scope).listeners:
+        yield listener.name, NodeRef(OUTBOUND_LISTENERS, listener)
+
+
+def _inbound_listeners(read: Reader, scope: Inbound) -> Iterator[Entry]:
+    for name in inbound_names(scope):
+        yield name, NodeRef(INBOUND_LISTENERS, (scope, name))
+
+
+def _router_listeners(read: Reader, scope: Router) -> Iterator[Entry]:
+    for port in read(SERVERS, scope).ports:
+        yield port.name, NodeRef(ROUTER_LISTENERS, (scope, port.name))
+
+
+def _proxyless_listeners(read: Reader, scope: Proxyless) -> Iterator[Entry]:
+    for service, port in _callable(read, scope.namespace):
+        key = _port_key(service, port)
+        for name in dialled_names(read, service, port.port, scope.namespace):
+            yield name, NodeRef(PROXYLESS_LISTENERS, (name, key))
+
+
+def _outbound_routes(read: Reader, scope: Outbound) -> Iterator[Entry]:
+    for number, _ in read(OUTBOUND_PORTS, scope).http:
+        yield outbound_route(number), NodeRef(OUTBOUND_ROUTES, (scope, number))
+
+
+def _router_routes(read: Reader, scope: Router) -> Iterator[Entry]:
+    for name, _ in read(SERVERS, scope).routes:
+        yield name, NodeRef(ROUTER_ROUTES, (scope, name))
+
+
+def _proxyless_routes(read: Reader, scope: Proxyless) -> Iterator[Entry]:
+    for service, port in _callable(read, scope.namespace):
+        yield outbound_cluster(port.port, service.hostname), NodeRef(PROXYLESS_ROUTES, _port_key(service, port))
+
+
 def _secrets(read: Reader, scope: Secrets) -> Iterator[Entry]:
     yield SECRET_ROOT, NodeRef(ROOT_SECRETS, "")
     if scope.identity:
@@ -207,5 +269,12 @@ _ENTRIES: dict[tuple[str, type], Callable[[Reader, Any], Iterator[Entry]]] = {
     (CDS, Router): _passthrough_clusters,
     (EDS, Endpoints): _assignments,
     (EDS, PassthroughEndpoints): _passthrough_assignments,
+    (LDS, Outbound): _outbound_listeners,
+    (LDS, Inbound): _inbound_listeners,
+    (LDS, Router): _router_listeners,
+    (LDS, Proxyless): _proxyless_listeners,
+    (RDS, Outbound): _outbound_routes,
+    (RDS, Router): _router_routes,
+    (RDS, Proxyless): _proxyless_routes,
     (SDS, Secrets): _secrets,
 }

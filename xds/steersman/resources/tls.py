@@ -6,8 +6,9 @@ from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext, SubjectAltNameMatcher, TlsParameters
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.wrappers_pb2 import BoolValue
 
 from steersman.model.mesh import Identities
 from steersman.names import SECRET_LEAF, SECRET_ROOT
@@ -60,3 +61,10 @@ def upstream_tls(sni: str, alpn: Iterable[str], identities: Identities) -> Trans
 
 def plaintext() -> TransportSocket:
     return TransportSocket(name=PLAINTEXT_SOCKET, typed_config=packed(RawBuffer()))
+
+
+def downstream_tls(alpn: Iterable[str], trust_domains: Iterable[str]) -> TransportSocket:
+    """How a workload is called: with a client certificate, of any workload of these trust domains, or not at all."""
+    peers = (StringMatcher(prefix=f"spiffe://{domain}/") for domain in trust_domains)
+    context = DownstreamTlsContext(common_tls_context=mesh_tls(alpn, peers), require_client_certificate=BoolValue(value=True))
+    return TransportSocket(name=TLS_SOCKET, typed_config=packed(context))
