@@ -1,0 +1,147 @@
+"""The sources of a running server: supervised, waited for up to their time-outs, and shown.
+
+source --facts--> noted here (synced?) --> engine
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from steersman.admin.counters import Counters
+from steersman.admin.state import SourceState, SourceStatus
+from steersman.errors import SteersmanError
+from steersman.model.facts import Delete, Fact, Synced, Upsert
+from steersman.pipeline import Cause
+from steersman.server.engine import Engine
+
+log = logging.getLogger("steersman.sources")
+
+Emit = Callable[[Sequence[Fact]], None]
+Run = Callable[[Emit], Awaitable[None]]
+
+_RETRY_FIRST = 0.5
+_RETRY_LAST = 30.0
+"""Seconds between tries of a source that has failed: doubled each time from the first to the last, each shortened by up to a half."""
+
+
+class Source:
+    """How one source stands.
+
+    `timeout`: seconds that readiness waits for it; None: it doesn't. `ignored`: counts objects that aren't used. `known`: it has told all
+    that it had once, or was waited for long enough. `resync`: what it has told since it was started afresh; None once that is all.
+    """
+
+    __slots__ = ("error", "ignored", "kind", "known", "name", "place", "resync", "state", "timeout")
+
+    def __init__(self, name: str, kind: str, place: str, timeout: float | None, ignored: Callable[[], int] = int) -> None:
+        self.name = name
+        self.kind = kind
+        self.place = place
+        self.timeout = timeout
+        self.ignored = ignored
+        self.known = timeout is None
+        self.state = SourceState.SYNCING if timeout is not None else SourceState.SYNCED
+        self.error = ""
+        self.resync: set[Cause] | None = None
+
+
+class Sources:
+    """All sources by name. What they emit goes through here to the engine."""
+
+    def __init__(self, engine: Engine, counters: Counters) -> None:
+        self._engine = engine
+        self._counters = counters
+        self._sources: dict[str, Source] = {}
+        self._told = asyncio.Event()
+
+    def add(self, source: Source) -> None:
+        self._sources[source.name] = source
+
+    def statuses(self) -> tuple[SourceStatus, ...]:
+        """In the order of adding."""
+        held: Mapping[str, int] = self._engine.pipeline.held
+        return tuple(
+            SourceStatus(
+                name=source.name,
+                kind=source.kind,
+                place=source.place,
+                state=source.state,
+                objects=held.get(source.name, 0),
+                ignored=source.ignored(),
+                error=source.error,
+            )
+            for source in self._sources.values()
+        )
+
+    def waited_for(self) -> tuple[str, ...]:
+        """Why the mesh isn't known yet, in sentences."""
+        return tuple(
+            f"{source.kind} source {source.name} ({source.place}) has not told everything yet; it is waited for {source.timeout:g} s"
+            for source in self._sources.values()
+            if not source.known
+        )
+
+    async def synced(self) -> None:
+        """Returns when every source has told what it had, or was waited for as long as it may take; such a one is marked."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while waiting := [source for source in self._sources.values() if not source.known]:
+            for source in waiting:
+                assert source.timeout is not None
+                if loop.time() >= started + source.timeout:
+                    source.known = True
+                    if source.state is SourceState.SYNCING:
+                        source.state = SourceState.TIMED_OUT
+                    log.warning("source %s (%s) timed out after %g s: served without it", source.name, source.place, source.timeout)
+            left = min((started + source.timeout - loop.time() for source in waiting if source.timeout is not None), default=0.0)
+            self._told.clear()
+            try:
+                await asyncio.wait_for(self._told.wait(), max(0.0, left))
+            except TimeoutError:
+                continue
+
+    async def supervise(self, names: Sequence[str], start: Callable[[], Run]) -> None:
+        """Runs what feeds these sources for ever. What it raises costs these sources' changes until it is started afresh, nothing else."""
+        wait = _RETRY_FIRST
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await start()(self.emit)
+                error = "it ended by itself"
+            except SteersmanError as failure:
+                error = str(failure)
+                log.error("source %s failed: %s; what it told stays served, it is tried again", "/".join(names), failure)
+            except Exception as failure:  # the loop that owns this radius: one source
+                error = f"{type(failure).__name__}: {failure}"
+                self._counters.internal_errors += 1
+                log.exception("source %s failed; what it told stays served, it is started afresh", "/".join(names))
+            for name in names:
+                source = self._sources[name]
+                source.state, source.error, source.resync = SourceState.FAILED, error, set()
+            if asyncio.get_running_loop().time() - began > _RETRY_LAST:
+                wait = _RETRY_FIRST
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(wait * 2, _RETRY_LAST)
+
+    def emit(self, facts: Sequence[Fact]) -> None:
+        """Takes a batch. After a restart, what a source does not tell again until it is synced is gone."""
+        gone: list[Fact] = []
+        for fact in facts:
+            match fact:
+                case Upsert():
+                    source = self._sources.get(fact.origin.source)
+                    if source is not None and source.resync is not None:
+                        source.resync.add((fact.kind, fact.key))
+                case Synced():
+                    gone += self._synced(self._sources[fact.source])
+        self._engine.submit([*facts, *gone] if gone else facts)
+
+    def _synced(self, source: Source) -> list[Fact]:
+        told, source.resync = source.resync, None
+        source.known, source.state, source.error = True, SourceState.SYNCED, ""
+        self._told.set()
+        if told is None:
+            return []
+        origins = self._engine.pipeline.origins
+        return [Delete(kind=cause[0], key=cause[1]) for cause, at in origins.items() if at.source == source.name and cause not in told]
