@@ -134,6 +134,13 @@ def test_a_service_with_sessions_never_spreads_over_its_draining_endpoints() -> 
     assert lasting.common_lb_config.healthy_panic_threshold.value == 0
 
 
+def test_one_pod_of_a_headless_service_can_be_asked_for_by_its_address() -> None:
+    subsets = decoded(one_service(headless=True).ask(OUTBOUND_CLUSTERS, REVIEWS)).lb_subset_config
+    assert [list(selector.keys) for selector in subsets.subset_selectors] == [["address"]]
+    assert subsets.fallback_policy == Cluster.LbSubsetConfig.LbSubsetFallbackPolicy.ANY_ENDPOINT
+    assert not decoded(one_service().ask(OUTBOUND_CLUSTERS, REVIEWS)).HasField("lb_subset_config")
+
+
 def test_an_external_name_is_resolved_by_the_proxy() -> None:
     mesh = one_service(type=ServiceType.EXTERNAL_NAME, external_name="reviews.example.com")
     message = decoded(mesh.ask(OUTBOUND_CLUSTERS, REVIEWS))

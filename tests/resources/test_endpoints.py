@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.graph import Reader
-from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServicePortKey, labels_of
+from steersman.model.ids import ClusterID, Hostname, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServicePortKey, labels_of
 from steersman.model.mesh import (
     Endpoint,
     GatewayShare,
     Health,
     Horizon,
     LocalityGroup,
+    MeshService,
     NetworkGateway,
     ObjectRef,
     SplitHorizon,
@@ -25,7 +26,7 @@ from steersman.model.mesh import (
     Workload,
 )
 from steersman.model.objects import Kind
-from steersman.registry.collections import CELLS, CellKey
+from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellKey
 from steersman.resources.endpoints import assignment_of, encoded, encoded_cell, varint
 from steersman.views.collections import SEEN, SeenKey
@@ -40,9 +41,12 @@ NAME = "outbound|9080||reviews.default.svc.cluster.local"
 class Mesh:
     """Stands in for the graph: a view and its cells, and cells encoded as the wiring would have them."""
 
-    def __init__(self, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint, ...]]) -> None:
+    def __init__(self, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint, ...]], *, headless: bool = False) -> None:
         self.seen = seen
         self.cells = cells
+        self.service = MeshService(
+            key=PORT.service, hostname=Hostname("reviews.default.svc.cluster.local"), clusters=(EAST,), headless=headless
+        )
         self.encoded: dict[EncodedCellKey, bytes] = {}
 
     def __call__(self, collection: Any, key: Any, /) -> Any:
@@ -50,6 +54,9 @@ class Mesh:
             return self.seen
         if collection is CELLS:
             return self.cells[key.traits]
+        if collection is MESH_SERVICES:
+            assert key == PORT.service
+            return self.service
         assert collection is ENCODED_CELLS
         if key not in self.encoded:
             self.encoded[key] = encoded_cell(self, key)
@@ -84,7 +91,7 @@ def traits_of(locality: Locality = HOME, *, mtls: bool = True, network: str = "n
 # -- what is expected, built by the runtime and said in plain values -----------------------------------------------------------
 
 
-def message_of(name: str, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint, ...]]) -> ClusterLoadAssignment:
+def message_of(name: str, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint, ...]], *, headless: bool) -> ClusterLoadAssignment:
     message = ClusterLoadAssignment(cluster_name=name)
     for group in seen.groups:
         if not group.direct and not group.gateways:
@@ -98,15 +105,17 @@ def message_of(name: str, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint
         for traits in group.direct:
             for one in cells[traits]:
                 if (traits, one.address, one.port) not in seen.without:
-                    target.lb_endpoints.append(lb_endpoint_of(one, seen.scale))
+                    target.lb_endpoints.append(lb_endpoint_of(one, seen.scale, headless=headless))
         for share in group.gateways:
             target.lb_endpoints.append(gateway_of(share))
     return message
 
 
-def lb_endpoint_of(one: Endpoint, scale: int) -> Any:
+def lb_endpoint_of(one: Endpoint, scale: int, *, headless: bool) -> Any:
     made = _lb_endpoint(one.address, one.port, one.weight * scale)
     made.health_status = health_check_pb2.HEALTHY if one.health is Health.HEALTHY else health_check_pb2.DRAINING
+    if headless:
+        made.metadata.filter_metadata["envoy.lb"].update({"address": one.address})
     if one.traits.mtls:
         made.metadata.filter_metadata["envoy.transport_socket_match"].update({"tlsMode": "istio"})
     made.metadata.filter_metadata["istio"].update({"workload": workload_of(one.workload)})
@@ -222,27 +231,29 @@ def views(draw: st.DrawFn) -> tuple[SplitHorizon, dict[Traits, tuple[Endpoint, .
 
 
 @settings(deadline=None, max_examples=150)
-@given(views(), st.one_of(NAMES, LONG))
-def test_spliced_bytes_are_the_runtimes_own(made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]], name: str) -> None:
+@given(views(), st.one_of(NAMES, LONG), st.booleans())
+def test_spliced_bytes_are_the_runtimes_own(
+    made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]], name: str, headless: bool
+) -> None:
     seen, cells = made
-    spliced = b"".join(Mesh(seen, cells).assignment(name))
-    message = message_of(name, seen, cells)
+    spliced = b"".join(Mesh(seen, cells, headless=headless).assignment(name))
+    message = message_of(name, seen, cells, headless=headless)
     assert spliced == message.SerializeToString(deterministic=True)
     assert problems(message) == []
 
 
 @pytest.mark.filterwarnings("ignore:Using .@model_validator")
 @settings(deadline=None, max_examples=60)
-@given(views())
+@given(views(), st.booleans())
 def test_a_decoder_that_shares_nothing_with_the_runtime_reads_the_same(
-    made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]],
+    made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]], headless: bool
 ) -> None:
     from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment as Other  # takes a second to import
 
     seen, cells = made
-    read = Other.parse(b"".join(Mesh(seen, cells).assignment()))
+    read = Other.parse(b"".join(Mesh(seen, cells, headless=headless).assignment()))
     assert read.cluster_name == NAME
-    assert plain(read) == plain(message_of(NAME, seen, cells))
+    assert plain(read) == plain(message_of(NAME, seen, cells, headless=headless))
 
 
 @given(st.integers(0, 2**64 - 1))

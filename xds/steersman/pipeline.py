@@ -328,8 +328,8 @@ def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
     # SEEN ---------------------'
-    graph.derive(ENCODED_CELLS, assignments.encoded_cell, reads=(CELLS,))
-    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS))
+    graph.derive(ENCODED_CELLS, assignments.encoded_cell, reads=(CELLS, MESH_SERVICES))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, MESH_SERVICES))
 
 
 def wire_secrets(graph: Graph) -> None:

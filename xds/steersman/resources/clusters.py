@@ -21,6 +21,7 @@ from steersman.model.proxy import Interception
 from steersman.names import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster, sni_name
 from steersman.registry.collections import IDENTITIES, MESH_SERVICES
 from steersman.resources.collections import InboundClusterKey
+from steersman.resources.listeners import POD_ADDRESS
 from steersman.resources.messages import over_ads, packed, tcp_address
 from steersman.resources.resource import Resource, of_message
 from steersman.resources.tls import MESH_ALPN, MESH_ALPN_HTTP2, plaintext, upstream_tls
@@ -49,6 +50,8 @@ def outbound_cluster_of(read: Reader, key: ServicePortKey) -> Resource | None:
     cluster = _from_eds(outbound_cluster(port.port, service.hostname), service, Cluster.LbPolicy.LEAST_REQUEST)
     if port.protocol.is_http2:
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(packed(_http2()))
+    if service.headless:
+        cluster.lb_subset_config.CopyFrom(_one_pod_or_any())
     _call_by_mode(cluster, service, port, read(IDENTITIES, service.key))
     return of_message(cluster.name, cluster)
 
@@ -156,6 +159,17 @@ def _from_eds(name: str, service: MeshService, policy: int) -> Cluster:
     if service.session:
         cluster.common_lb_config.CopyFrom(Cluster.CommonLbConfig(healthy_panic_threshold=Percent(value=0)))
     return cluster
+
+
+def _one_pod_or_any() -> Cluster.LbSubsetConfig:
+    """Who asks for a pod of a headless service by its address gets that pod or none; who doesn't ask gets any."""
+    policies = Cluster.LbSubsetConfig
+    pod = policies.LbSubsetSelector(
+        keys=[POD_ADDRESS],
+        fallback_policy=policies.LbSubsetSelector.LbSubsetSelectorFallbackPolicy.NO_FALLBACK,
+        single_host_per_subset=True,
+    )
+    return policies(fallback_policy=policies.LbSubsetFallbackPolicy.ANY_ENDPOINT, subset_selectors=[pod])
 
 
 def _call_by_mode(cluster: Cluster, service: MeshService, port: ServicePort, identities: Identities) -> None:

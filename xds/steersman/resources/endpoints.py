@@ -9,8 +9,9 @@ from steersman.graph import Reader
 from steersman.model.ids import Labels, Locality
 from steersman.model.mesh import Endpoint, GatewayShare, Health, LocalityGroup, SplitHorizon, Traits, Workload
 from steersman.names import TLS_MODE_ISTIO
-from steersman.registry.collections import CELLS, CellKey
+from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellKey
+from steersman.resources.listeners import LB_METADATA, POD_ADDRESS
 from steersman.resources.resource import Resource, of_parts
 from steersman.views.collections import SEEN, SeenKey
 
@@ -20,7 +21,7 @@ _HEALTH = {Health.HEALTHY: b"\x10\x01", Health.DRAINING: b"\x10\x03"}
 
 def encoded_cell(read: Reader, key: EncodedCellKey) -> bytes:
     """The endpoints of a cell as LocalityLbEndpoints.lb_endpoints, in order, each weight multiplied by the key's scale."""
-    return encoded(read(CELLS, key.cell), key.scale)
+    return encoded(read(CELLS, key.cell), key.scale, headless=_headless(read, key.cell))
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
@@ -38,12 +39,13 @@ def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
     return of_parts(name, parts.done())
 
 
-def encoded(endpoints: tuple[Endpoint, ...], scale: int) -> bytes:
-    """Endpoints as LocalityLbEndpoints.lb_endpoints; see encoded_cell.
+def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = False) -> bytes:
+    """Endpoints as LocalityLbEndpoints.lb_endpoints; see encoded_cell. `headless`: each says its address in its metadata as well, so that
+    a client that dialled one pod gets that one.
 
     What stands before and after an address is the same for most endpoints of a cell, and made once.
     """
-    around: dict[tuple[int, int, Health, int, bool, str], tuple[bytes, bytes]] = {}
+    around: dict[tuple[int, int, Health, int, bool, str, str], tuple[bytes, bytes]] = {}
     names = _WorkloadNames()
     out: list[bytes] = []
     for endpoint in endpoints:
@@ -55,6 +57,7 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int) -> bytes:
             endpoint.weight * scale,
             endpoint.traits.mtls,
             names.of(endpoint.workload),
+            endpoint.address if headless else "",
         )
         found = around.get(common)
         if found is None:
@@ -63,10 +66,11 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int) -> bytes:
     return b"".join(out)
 
 
-def _around(length: int, port: int, health: Health, weight: int, mtls: bool, workload: str) -> tuple[bytes, bytes]:
-    """What stands before and after an address of that many bytes in the list of LbEndpoints."""
+def _around(length: int, port: int, health: Health, weight: int, mtls: bool, workload: str, said: str) -> tuple[bytes, bytes]:
+    """What stands before and after an address of that many bytes in the list of LbEndpoints. `said`: the address where metadata says it."""
     port_value = b"\x18" + varint(port)
-    tail = _HEALTH[health] + _field(3, _metadata({"workload": workload}, mtls=mtls)) + _field(4, b"\x08" + varint(weight))
+    metadata = _metadata({"workload": workload}, mtls=mtls, address=said)
+    tail = _HEALTH[health] + _field(3, metadata) + _field(4, b"\x08" + varint(weight))
     before = b"\x12" + varint(length)
     size = len(before) + length + len(port_value)
     for _message in ("SocketAddress", "Address", "Endpoint"):
@@ -117,7 +121,13 @@ def _cell(read: Reader, seen_key: SeenKey, traits: Traits, seen: SplitHorizon) -
     without = {(address, port) for cell, address, port in seen.without if cell == traits}
     if not without:
         return read(ENCODED_CELLS, EncodedCellKey(key, seen.scale))
-    return encoded(tuple(endpoint for endpoint in read(CELLS, key) if (endpoint.address, endpoint.port) not in without), seen.scale)
+    kept = tuple(endpoint for endpoint in read(CELLS, key) if (endpoint.address, endpoint.port) not in without)
+    return encoded(kept, seen.scale, headless=_headless(read, key))
+
+
+def _headless(read: Reader, key: CellKey) -> bool:
+    service = read(MESH_SERVICES, key.port.service)
+    return service is not None and service.headless
 
 
 def _add_group(parts: _Parts, group: LocalityGroup, cells: list[bytes]) -> None:
@@ -146,11 +156,12 @@ def _gateway(share: GatewayShare) -> bytes:
     return _field(2, _field(1, _field(1, _field(1, address))) + tail)
 
 
-def _metadata(istio: dict[str, str], *, mtls: bool) -> bytes:
-    """Metadata.filter_metadata: how the endpoint is called, for transport_socket_matches, and who it is, for telemetry. `istio`: sorted
-    by key."""
+def _metadata(istio: dict[str, str], *, mtls: bool, address: str = "") -> bytes:
+    """Metadata.filter_metadata: by what a subset picks the endpoint, how it is called (for transport_socket_matches), and who it is (for
+    telemetry). `istio`: sorted by key."""
+    subset = _entry(LB_METADATA, {POD_ADDRESS: address}) if address else b""
     mode = _entry("envoy.transport_socket_match", {"tlsMode": TLS_MODE_ISTIO}) if mtls else b""
-    return mode + _entry("istio", istio)
+    return subset + mode + _entry("istio", istio)
 
 
 def _entry(name: str, values: dict[str, str]) -> bytes:
