@@ -4,8 +4,9 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from steersman.errors import ConfigError
 from steersman.lab.addresses import Addresses, Isolation, selected
-from steersman.lab.manifests import Manifests, Object, container_ports, target_port
+from steersman.lab.manifests import Manifests, Object, container_ports, labels_of, target_port
 from steersman.model.ids import ObjectKey
 
 SLICE_SIZE = 100
@@ -65,16 +66,24 @@ def service_object(manifests: Manifests, service: Object, addresses: Addresses) 
     return shown
 
 
-def gateway_object(gateway: Object, clusters: Manifests, addresses: Addresses) -> Object:
-    """The Gateway; on loopback bound to the address of its pod, since all pods share one set of ports there."""
+def gateway_object(gateway: Object, manifests: Manifests, addresses: Addresses) -> Object:
+    """The Gateway; on loopback bound to the address of its pod, since all pods share one set of ports there.
+
+    Raises ConfigError for one with several pods on loopback: they would all bind the same.
+    """
     shown = copy.deepcopy(gateway)
     if addresses.isolation is Isolation.NAMESPACES:
         return shown
     selector = (gateway["spec"].get("selector") or {}).items()
-    behind = [pod for pod in clusters.of_kind("Pod") if selector and selector <= (pod["metadata"].get("labels") or {}).items()]
-    if len(behind) == 1:
-        for server in shown["spec"].get("servers") or []:
-            server.setdefault("bind", addresses.pods[clusters.key(behind[0])].ip)
+    behind = [manifests.key(pod) for pod in manifests.of_kind("Pod") if selector and selector <= labels_of(pod).items()]
+    if len(behind) > 1:
+        place = f"Gateway {manifests.key(gateway)}.spec.selector"
+        raise ConfigError(
+            str(manifests.file(gateway)), place, ", ".join(map(str, behind)), "one pod: without namespaces they would bind one address"
+        )
+    for server in shown["spec"].get("servers") or []:
+        for pod in behind:
+            server.setdefault("bind", addresses.pods[pod].ip)
     return shown
 
 
