@@ -119,7 +119,3 @@ ROUTER_ROUTES: Derived[tuple[Router, str], Resource | None] = Derived("router_ro
 
 PROXYLESS_ROUTES: Derived[ServicePortKey, Resource | None] = Derived("proxyless_routes")
 """Named as the cluster it leads to."""
-
-# -- listeners and routes -----------------------------------------------------------------------------------------------------
-# Their manifests are lines of _ENTRIES in manifests.py: (LDS, Outbound), (LDS, Inbound), (LDS, Router), (LDS, Proxyless), and RDS likewise
-# (without Inbound); those are the parts that tables_of names.
