@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from steersman.cli import bootstrap, lab, proxies, proxy_config, serve
+from steersman.cli import bootstrap, proxies, proxy_config, render, serve
 from steersman.cli.errors import WrongUse
 from steersman.cli.parser import Commands, Help
 from steersman.errors import ConfigError, SteersmanError
 
-COMMANDS = (serve, bootstrap, proxies, proxy_config, lab)
+COMMANDS = (serve, render, bootstrap, proxies, proxy_config)
 """In the order in which --help lists them."""
 
 

@@ -14,22 +14,26 @@ from steersman.views.collections import SERVERS, STANDPOINTS
 from steersman.views.listeners import Refusal, RefusedServer, ServerKind
 from steersman.views.scopes import Router
 
-_REMEDIES = {
-    Refusal.UNSUPPORTED_TLS: "use AUTO_PASSTHROUGH or ISTIO_MUTUAL, or no tls with HTTP",
-    Refusal.UNSUPPORTED_PROTOCOL: "use HTTP, HTTP2 or GRPC without tls, TLS with AUTO_PASSTHROUGH, or HTTPS with ISTIO_MUTUAL",
-    Refusal.BAD_HOST: "write [NAMESPACE/]DNSNAME, where DNSNAME may be * or begin with *.",
-    Refusal.BAD_BIND: "write an IP address, or leave bind out for all",
-    Refusal.SERVER_CONFLICT: "give the two servers ports of their own, or make them agree",
+_WORDS = {
+    Refusal.UNSUPPORTED_TLS: ("its tls.mode is not served here", "use AUTO_PASSTHROUGH or ISTIO_MUTUAL, or no tls with HTTP"),
+    Refusal.UNSUPPORTED_PROTOCOL: (
+        "its protocol is not served here, or not with this tls.mode",
+        "use HTTP, HTTP2 or GRPC without tls, TLS with AUTO_PASSTHROUGH, or HTTPS with ISTIO_MUTUAL",
+    ),
+    Refusal.BAD_HOST: ("it is no DNS name", "write [NAMESPACE/]DNSNAME, where DNSNAME may be * or begin with *."),
+    Refusal.BAD_BIND: ("its bind is no IP address", "write an IP address, or leave bind out for all"),
+    Refusal.SERVER_CONFLICT: ("{holder} has this port, or this name, in another way", "give them ports of their own, or make them agree"),
 }
 
 
 def gateways(mesh: Mesh) -> Iterator[Found]:
-    """A step for each Istio Gateway, as if it stood alone."""
+    """Each Istio Gateway, as if it stood alone."""
     routers = _routers(mesh)
     for key in mesh.keys(GATEWAYS):
         gateway = mesh.rows(GATEWAYS).get(key)
         if gateway is not None:
-            yield [*_selection(mesh, gateway, routers), *_servers(mesh, gateway)]
+            yield _selection(mesh, gateway, routers)
+            yield _servers(mesh, gateway)
 
 
 def _routers(mesh: Mesh) -> list[tuple[ClusterID, Labels]]:
@@ -76,10 +80,11 @@ def refused_server(mesh: Mesh, gateway: Gateway, refused: RefusedServer) -> Find
     written = gateway.servers[refused.index]
     server = f"server {written.port_name or written.port} ({written.protocol}{' ' + written.tls_mode if written.tls_mode else ''})"
     what = f"host {refused.host!r} of {server}" if refused.host else server
-    holder = f", which Gateway {refused.holder} has" if refused.holder else ""
+    cause, remedy = _WORDS[refused.reason]
+    holder = f"Gateway {refused.holder}" if refused.holder else "another Gateway"
     return mesh.finding(
         SERVER_FINDINGS[refused.reason],
         ObjectRef(Kind.GATEWAY, gateway.key),
-        f"{what} is not served: {refused.reason}{holder}",
-        _REMEDIES[refused.reason],
+        f"{what} is left out: {cause.format(holder=holder)}",
+        remedy,
     )

@@ -36,7 +36,8 @@ def networks(mesh: Mesh) -> Iterator[Found]:
     for network in sorted(known.union(with_gateways)):
         found = mesh.read(NETWORK_GATEWAYS, network)
         gateways.update(gateway.source.key for gateway in found.gateways if gateway.source.kind is Kind.SERVICE)
-        yield [*_gateways(mesh, network, found), *_unreached(mesh, network, found, known)]
+        yield _gateways(mesh, network, found)
+        yield _unreached(mesh, network, found, known)
     if len(known) > 1:
         yield _plain(mesh, gateways)
 
@@ -147,7 +148,7 @@ def _unreached(mesh: Mesh, network: NetworkID, found: NetworkGateways, known: se
     yield mesh.finding(
         "network-without-gateway",
         _MESH,
-        f"{len(services)} services have endpoints on it ({listed(sorted(services))}), but it has no gateway: {fate}",
+        f"Services {listed(sorted(services))} have endpoints on it, but it has no gateway: {fate}",
         f"label the Service of its east-west gateway with {NETWORK_LABEL}={network}, or name the gateway under "
         f"mesh.networks.{network}.gateways",
         about=f"network {network}",

@@ -129,12 +129,12 @@ def _lost(mesh: Mesh, loss: _Loss, ids: list[str]) -> Iterator[Finding]:
     cause, remedy = _WORDS[refused.reason]
     holder = f"Service {refused.holder.service} port {refused.holder.port}" if refused.holder else "another service"
     unique = sorted(set(ids))
-    whose = "clients" if loss.outbound else "the workload itself"
+    thing = "route" if refused.reason is Refusal.HOST_TAKEN else "listener"
     yield mesh.finding(
         LISTENER_FINDINGS[refused.reason],
         service_ref(ObjectKey(service.clusters[0], *service.key)),
-        f"no {'outbound' if loss.outbound else 'inbound'} listener for it, at {whose}: {cause.format(holder=holder, at=refused.at)}. "
-        f"It touches {len(unique)} {'proxies' if len(unique) > 1 else 'proxy'}: {listed(unique)}",
+        f"{'clients get' if loss.outbound else 'its workload gets'} no {thing} for it: {cause.format(holder=holder, at=refused.at)}. "
+        f"It touches {listed(unique)}",
         remedy,
         about=f"Service {refused.service.service} port {refused.service.port}",
     )

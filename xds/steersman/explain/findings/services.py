@@ -30,12 +30,13 @@ from steersman.registry.endpoints import endpoints_from, selected_pods
 
 
 def services(mesh: Mesh) -> Iterator[Found]:
-    """A step for each service. Also surveys on which networks its endpoints are (see Mesh)."""
+    """Each service. Also surveys on which networks its endpoints are (see Mesh)."""
     owners: dict[tuple[NetworkID, str], ObjectKey] = {}
     for key in mesh.read(SERVICE_KEYS, ""):
         service = mesh.read(MESH_SERVICES, key)
         if service is not None:
-            yield [*_service(mesh, service), *_endpoints(mesh, service, owners)]
+            yield _service(mesh, service)
+            yield _endpoints(mesh, service, owners)
 
 
 def _service(mesh: Mesh, service: MeshService) -> Iterator[Finding]:
