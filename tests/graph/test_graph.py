@@ -201,6 +201,14 @@ def test_the_facts_behind_a_value_are_recorded(counted: Counted) -> None:
     assert set(graph.inputs_of(REPORT, "g")) == {NodeRef(IN_GROUP, "g"), NodeRef(ROWS, "a"), NodeRef(NAMES, "g")}
 
 
+def test_the_facts_behind_a_value_that_nobody_holds_are_found_and_leave_no_trace(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 1))
+    assert set(graph.inputs_of(REPORT, "g")) == {NodeRef(IN_GROUP, "g"), NodeRef(ROWS, "a"), NodeRef(NAMES, "g")}
+    assert graph.size == 0
+    assert graph.settled
+
+
 def test_wiring_twice_or_too_late_is_refused(counted: Counted) -> None:
     with pytest.raises(ValueError, match="added twice"):
         counted.graph.table(ROWS)

@@ -277,14 +277,9 @@ class Graph:
 
         A question is put between settlements: with facts still waiting its answer would mix two generations, so that is a ValueError.
         """
-        if any(self._dirty):
-            raise ValueError(f"{collection.name}[{key}] was asked for while changes wait to be settled")
-        plan = self._plans[collection]
-        node = plan.nodes.get(key) or self._made(plan, key)
+        node = self._asked(collection, key)
         found = node.value
-        if not node.demand and node.dependents is None:
-            self._loose[node] = None
-            self._unlink()
+        self._forget(node)
         if type(found) is _Failed:
             raise found.error
         result: V = found
@@ -295,10 +290,12 @@ class Graph:
         return frozenset(self._plans[table].nodes)
 
     def inputs_of(self, collection: Collection[K, V], key: K) -> tuple[NodeRef, ...]:
-        """Every fact that a held value was computed from, absent ones included, in the order of reading; indexes as buckets."""
+        """Every fact that a value was computed from, absent ones included, in the order of reading; indexes as buckets. A question, as
+        `ask` is."""
+        root = self._asked(collection, key)
         found: dict[_Node, None] = {}
         seen: set[_Node] = set()
-        stack = [self._plans[collection].nodes[key]]
+        stack = [root]
         while stack:
             node = stack.pop()
             if node in seen:
@@ -307,7 +304,21 @@ class Graph:
             if node.plan.compute is None:
                 found[node] = None
             stack.extend(reversed(node.deps))
-        return tuple(NodeRef(node.plan.collection, node.key) for node in found)
+        facts = tuple(NodeRef(node.plan.collection, node.key) for node in found)
+        self._forget(root)
+        return facts
+
+    def _asked(self, collection: Collection[Any, Any], key: Any) -> _Node:
+        if any(self._dirty):
+            raise ValueError(f"{collection.name}[{key}] was asked for while changes wait to be settled")
+        plan = self._plans[collection]
+        return plan.nodes.get(key) or self._made(plan, key)
+
+    def _forget(self, node: _Node) -> None:
+        """Takes leave of a node that was made for a question, unless someone else needs it."""
+        if not node.demand and node.dependents is None:
+            self._loose[node] = None
+            self._unlink()
 
     @property
     def size(self) -> int:
