@@ -10,6 +10,8 @@ from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID
 from steersman.model.mesh import ObjectRef
 from steersman.model.objects import (
     EndpointSlice,
+    Gateway,
+    GatewayServer,
     Kind,
     Namespace,
     Node,
@@ -107,6 +109,12 @@ def namespace(cluster: str, name: str, **labels: str) -> Namespace:
     return Namespace(key=ObjectKey(ClusterID(cluster), "", name), labels=labels_of(labels))
 
 
+def gateway(cluster: str, name: str, *servers: GatewayServer, namespace: str = "istio-system", **fields: Any) -> Gateway:
+    """An Istio Gateway; without a selector it's for every router of its cluster."""
+    fields["selector"] = labels_of(fields.get("selector"))
+    return Gateway(key=key(cluster, name, namespace), servers=servers, **fields)
+
+
 def cluster(name: str, network: str = "", trust_domain: str = "") -> ClusterConfig:
     return ClusterConfig(name=ClusterID(name), network=NetworkID(network), trust_domain=trust_domain)
 
@@ -117,6 +125,7 @@ _KINDS: dict[type[Row], Kind] = {
     Pod: Kind.POD,
     Node: Kind.NODE,
     Namespace: Kind.NAMESPACE,
+    Gateway: Kind.GATEWAY,
 }
 
 
@@ -130,7 +139,7 @@ def fact(row: Row) -> Upsert:
             return Upsert(kind=Kind.CLUSTER, key=row.name, value=row, origin=origin)
         case Proxy():
             return Upsert(kind=Kind.PROXY, key=row.id, value=row, origin=origin)
-        case Service() | EndpointSlice() | Pod() | Node() | Namespace():
+        case Service() | EndpointSlice() | Pod() | Node() | Namespace() | Gateway():
             return Upsert(kind=_KINDS[type(row)], key=row.key, value=row, origin=origin)
     raise TypeError(f"no kind of fact for {row!r}")
 

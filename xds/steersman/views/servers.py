@@ -107,7 +107,8 @@ def servers_of(read: Reader, scope: Router) -> Servers:
     """The servers of a router's Gateways, merged by port; in disputes the older Gateway wins (creationTimestamp, namespace, name).
 
     HTTP and ISTIO_MUTUAL servers with HTTP inside route by Host to the services that their hosts admit; AUTO_PASSTHROUGH servers by SNI, to
-    those that also have mTLS endpoints. Any other server is refused as a whole: nothing is half done.
+    those that also have mTLS endpoints. Any other server is refused as a whole: nothing is half done. A port on which nobody is admitted
+    is not listened on, as Envoy refuses a listener without filter chains.
     """
     refused: list[RefusedServer] = []
     by_port: dict[tuple[str, int], list[_Server]] = {}
@@ -132,16 +133,16 @@ def servers_of(read: Reader, scope: Router) -> Servers:
         for terminated, made_of in mutual.items():
             routes[terminated.route] = _virtual_hosts(read, made_of, services)
         automatic = [server for server in servers if server.server.tls_mode is TLSMode.AUTO_PASSTHROUGH]
-        ports.append(
-            ServerPort(
-                port=number,
-                kind=ServerKind.TLS,
-                bind=bind,
-                passthrough=_passthrough(read, automatic, services, refused),
-                patterns=_patterns(read, automatic),
-                mutual=tuple(sorted(mutual)),
-            )
+        port = ServerPort(
+            port=number,
+            kind=ServerKind.TLS,
+            bind=bind,
+            passthrough=_passthrough(read, automatic, services, refused),
+            patterns=_patterns(read, automatic),
+            mutual=tuple(sorted(mutual)),
         )
+        if port.passthrough or port.patterns or port.mutual:
+            ports.append(port)
     return Servers(
         ports=tuple(sorted(ports, key=lambda port: port.name)),
         routes=tuple(sorted(routes.items())),
