@@ -27,8 +27,9 @@ from steersman.model.mesh import (
 )
 from steersman.model.objects import Kind
 from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
-from steersman.resources.collections import ENCODED_CELLS, EncodedCellKey
-from steersman.resources.endpoints import assignment_of, encoded, encoded_cell, varint
+from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellKey
+from steersman.resources.endpoints import assignment_of, encoded_cell, gateway_endpoint
+from steersman.resources.lb_endpoints import encoded, varint
 from steersman.views.collections import SEEN, SeenKey
 from tests.support.pgv import problems
 
@@ -57,6 +58,8 @@ class Mesh:
         if collection is MESH_SERVICES:
             assert key == PORT.service
             return self.service
+        if collection is ENCODED_GATEWAYS:
+            return gateway_endpoint(self, key)
         assert collection is ENCODED_CELLS
         if key not in self.encoded:
             self.encoded[key] = encoded_cell(self, key)

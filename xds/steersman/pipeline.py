@@ -79,6 +79,7 @@ from steersman.resources import endpoints as assignments
 from steersman.resources.collections import (
     ASSIGNMENTS,
     ENCODED_CELLS,
+    ENCODED_GATEWAYS,
     FIXED_CLUSTERS,
     INBOUND_CLUSTERS,
     INBOUND_LISTENERS,
@@ -327,9 +328,11 @@ def wire_clusters(graph: Graph) -> None:
 def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
+    # ENCODED_GATEWAYS ---------+
     # SEEN ---------------------'
+    graph.derive(ENCODED_GATEWAYS, assignments.gateway_endpoint, reads=())
     graph.derive(ENCODED_CELLS, assignments.encoded_cell, reads=(CELLS, MESH_SERVICES))
-    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, MESH_SERVICES))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, ENCODED_GATEWAYS, MESH_SERVICES))
 
 
 def wire_secrets(graph: Graph) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from steersman.graph import Derived, NodeRef
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ServicePortKey
+from steersman.model.mesh import NetworkGateway
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
 from steersman.registry.collections import CellKey
@@ -79,6 +80,9 @@ FIXED_CLUSTERS: Derived[str, Resource] = Derived("fixed_clusters")
 
 ENCODED_CELLS: Derived[EncodedCellKey, bytes] = Derived("encoded_cells")
 """The cell's LbEndpoints as fields of a LocalityLbEndpoints, in the cell's order."""
+
+ENCODED_GATEWAYS: Derived[NetworkGateway, bytes] = Derived("encoded_gateways")
+"""The gateway as an LbEndpoint without its weight."""
 
 ASSIGNMENTS: Derived[tuple[str, SeenKey], Resource] = Derived("assignments")
 """ClusterLoadAssignment by (cluster name, what is seen)."""
