@@ -98,8 +98,8 @@ def test_no_two_services_of_a_cluster_share_an_address_in_however_narrow_a_range
 
 
 def test_a_range_without_an_address_for_every_pod_is_refused(tmp_path: Path) -> None:
-    file = write_lab(tmp_path, {"east": [pod(f"p{number}") for number in range(14)]}, networks={"east": "n"}, networks_={})
-    file.write_text(file.read_text().replace("networks_: {}", "networks: {n: {pods: 10.1.0.0/28}}"))
+    pods = [pod(f"p{number}") for number in range(14)]
+    file = write_lab(tmp_path, {"east": pods}, network_of={"east": "n"}, networks={"n": {"pods": "10.1.0.0/28"}})
 
     with pytest.raises(ConfigError, match=r"lab.networks.n.pods: got '10.1.0.0/28', expected a range with an address for every pod"):
         plan(file)

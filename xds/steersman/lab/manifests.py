@@ -175,13 +175,16 @@ def probes_of(pod: Object) -> dict[str, Probe]:
         ports = {port.get("name"): int(port["containerPort"]) for port in container.get("ports") or []}
         wanted = container.get("readinessProbe") or {}
         ask = wanted.get("httpGet") or wanted.get("tcpSocket")
-        period = float(wanted.get("periodSeconds", 1))
         if ask is not None:
             found[container["name"]] = Probe(
-                target_port(ask["port"], ports), str(ask.get("path", "/")) if "httpGet" in wanted else "", period
+                port=target_port(ask["port"], ports),
+                path=str(ask.get("path", "/")) if "httpGet" in wanted else "",
+                period=float(wanted.get("periodSeconds", 1)),
+                patience=float(wanted.get("timeoutSeconds", 1)),
+                failures=int(wanted.get("failureThreshold", 3)),
             )
         elif ports:
-            found[container["name"]] = Probe(next(iter(ports.values())), "", period)
+            found[container["name"]] = Probe(next(iter(ports.values())), "")
     return found
 
 
