@@ -1,5 +1,6 @@
 """Identifiers, and the small values that stand inside many others."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
@@ -90,8 +91,15 @@ class IPFamily(StrEnum):
     IPV6 = "IPv6"
 
 
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+"""Has one way to be written, so that nothing is to be made of it: addresses come by the hundred thousand, and ipaddress takes 14 us each."""
+
+
 def canonical_ip(text: str) -> str | None:
     """The address as RFC 5952 writes it, unbracketed; an IPv4-mapped IPv6 address is the IPv4 one. None if it is none, or has a zone."""
+    if _IPV4.fullmatch(text):
+        return text
     try:
         address = ip_address(text)
     except ValueError:

@@ -17,14 +17,14 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 
-class Placed(NamedTuple):
+class Placed(Row, frozen=True):
     """An object of a file. `line` counts from 0."""
 
     line: int
     object: Decoded
 
 
-class Remark(NamedTuple):
+class Remark(Row, frozen=True):
     """A complaint about one object of a file. `line` counts from 0; `object`: as findings name it."""
 
     line: int
@@ -51,7 +51,7 @@ class Refused(Row, frozen=True, kw_only=True):
     complaint: Complaint
 
 
-class Piece(NamedTuple):
+class Piece(Row, frozen=True):
     """One object of an entry. `line` counts from the entry's own."""
 
     line: int
@@ -72,7 +72,7 @@ def contents_of(cluster: ClusterID, found: Iterable[Entry], known: Pieces) -> St
         if entry.digest not in pieces:
             made = known[entry.digest] if entry.found is None else ()
             for one in entry.found or ():
-                made = (*made, Piece(one.line, _item(cluster, one.api_version, one.kind, one.body)))
+                made = (*made, Piece(line=one.line, item=_item(cluster, one.api_version, one.kind, one.body)))
                 yield
             pieces[entry.digest] = made
         for piece in pieces[entry.digest]:
@@ -81,13 +81,13 @@ def contents_of(cluster: ClusterID, found: Iterable[Entry], known: Pieces) -> St
                 case Ignored():
                     ignored[piece.item] += 1
                 case Refused():
-                    remarks.append(Remark(line, piece.item.object, piece.item.complaint))
+                    remarks.append(Remark(line=line, object=piece.item.object, complaint=piece.item.complaint))
                 case Decoded():
                     if piece.item.value is not None:
-                        objects.append(Placed(line, piece.item))
+                        objects.append(Placed(line=line, object=piece.item))
                     if piece.item.complaints:
                         name = f"{piece.item.kind} {piece.item.key}"
-                        remarks.extend(Remark(line, name, complaint) for complaint in piece.item.complaints)
+                        remarks.extend(Remark(line=line, object=name, complaint=complaint) for complaint in piece.item.complaints)
         yield
     return Contents(tuple(objects), tuple(remarks), ignored), pieces
 

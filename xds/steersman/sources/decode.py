@@ -141,7 +141,7 @@ def _key(cluster: ClusterID, metadata: shapes.Metadata, reading: _Reading) -> Ob
 def _name_of(cluster: ClusterID, kind: str, body: bytes | msgspec.Raw) -> str:
     """What to call an object that can't be decoded; as much of its name as can be read."""
     try:
-        metadata = _anonymous.decode(body).metadata
+        metadata = _anonymous.decode(body).metadata or shapes.Metadata()
     except msgspec.ValidationError:
         metadata = shapes.Metadata()
     key = ObjectKey(cluster, metadata.namespace or "", metadata.name or "?")

@@ -6,17 +6,16 @@ that stands in several files, or twice in one, is that of the lowest (creationTi
 
 import os
 from collections import Counter
-from typing import NamedTuple
 
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Upsert, object_name
 from steersman.model.ids import ClusterID, ObjectKey
-from steersman.model.objects import Kind
+from steersman.model.objects import Kind, Row
 from steersman.sources.contents import Contents, Steps
 from steersman.sources.decode import Decoded, Ignored
 from steersman.sources.report import Complaint, joined
 
 
-class Claim(NamedTuple):
+class Claim(Row, frozen=True, kw_only=True):
     """An object where it stands. `path` is relative to the directory, so that ties don't depend on where that is mounted."""
 
     created: str
@@ -61,9 +60,10 @@ class Directory:
         """This file now holds this."""
         yield from self._retract(path)
         self._files[path] = contents
-        for line, decoded in contents.objects:
+        for placed in contents.objects:
+            decoded = placed.object
             ident = (decoded.kind, decoded.key)
-            claim = Claim(decoded.created, path, line, decoded)
+            claim = Claim(created=decoded.created, path=path, line=placed.line, object=decoded)
             claims = self._claims.get(ident)
             self._claims[ident] = (claim,) if claims is None else tuple(sorted((*claims, claim), key=lambda one: one.rank))
             self._unsettled[ident] = None
@@ -86,8 +86,8 @@ class Directory:
     def _retract(self, path: str) -> Steps[None]:
         contents = self._files.get(path, Contents())
         self._count_ignored(contents, -1)
-        for _, decoded in contents.objects:
-            ident = (decoded.kind, decoded.key)
+        for placed in contents.objects:
+            ident = (placed.object.kind, placed.object.key)
             claims = tuple(claim for claim in self._claims.get(ident, ()) if claim.path != path)
             if claims:
                 self._claims[ident] = claims

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class Text(NamedTuple):
     """A file that was read whole, while nobody wrote to it."""
 
     data: bytes
+    digest: bytes
     signature: Signature
 
 
@@ -116,22 +118,33 @@ def read(path: Path, *, even_if_busy: bool = False, largest: int = LARGEST) -> T
         return Gone()
     except OSError as error:
         return Unreadable(unreadable(error))
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            status = os.fstat(descriptor)
-            signature = Signature.of(status)
-            if not stat.S_ISREG(status.st_mode):
-                return Unreadable(_unreadable("it is not a regular file", "replace it by a file, or give it another suffix"))
-            if status.st_size > largest:
-                return Unreadable(_too_large(status.st_size, largest))
-            if not even_if_busy and _is_open_for_writing(descriptor):
-                return Busy(signature)
-            data = file.read(largest + 1)
-            if Signature.of(os.fstat(descriptor)) != signature and not even_if_busy:
-                return Busy(signature)
-        except OSError as error:
-            return Unreadable(unreadable(error))
-    return Text(data, signature) if len(data) <= largest else Unreadable(_too_large(len(data), largest))
+    try:
+        return _read(descriptor, even_if_busy, largest)
+    except OSError as error:
+        return Unreadable(unreadable(error))
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, even_if_busy: bool, largest: int) -> Text | Gone | Busy | Unreadable:
+    status = os.fstat(descriptor)
+    signature = Signature.of(status)
+    if stat.S_ISDIR(status.st_mode):
+        return Gone()
+    if not stat.S_ISREG(status.st_mode):
+        return Unreadable(_unreadable("it is not a regular file", "replace it by a file, or give it another suffix"))
+    if status.st_size > largest:
+        return Unreadable(_too_large(status.st_size, largest))
+    if not even_if_busy and _is_open_for_writing(descriptor):
+        return Busy(signature)
+    data = b""
+    while piece := os.read(descriptor, max(4096, status.st_size - len(data) + 1)):
+        data = data + piece if data else piece
+        if len(data) > largest:
+            return Unreadable(_too_large(len(data), largest))
+    if Signature.of(os.fstat(descriptor)) != signature and not even_if_busy:
+        return Busy(signature)
+    return Text(data, blake2b(data, digest_size=16).digest(), signature)
 
 
 def _is_open_for_writing(descriptor: int) -> bool:

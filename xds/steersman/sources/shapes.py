@@ -24,7 +24,7 @@ class Metadata(Shape):
 class Anonymous(Shape):
     """Only metadata, for naming what can't be decoded in full."""
 
-    metadata: Metadata = Metadata()
+    metadata: Metadata | None = None
 
 
 class ServicePort(Shape):
