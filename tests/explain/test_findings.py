@@ -1,12 +1,13 @@
 """A sound mesh has no findings; each way to spoil it has its own, and no other, and says what is wrong and what to do."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from steersman.explain.findings import finding_steps, findings, in_order
+from steersman.explain.findings import finding_steps, findings, in_order, settings_findings
 from steersman.explain.findings.kinds import SEVERITIES
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig, NetworkEndpoints, NetworkGatewayConfig
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Upsert
@@ -24,6 +25,7 @@ from steersman.model.objects import (
 )
 from steersman.model.proxy import Interception, Proxy, ProxyType
 from steersman.pipeline import Pipeline
+from steersman.settings import parse_settings
 from tests.support import mesh as m
 
 EASTWEST = {"app": "eastwest"}
@@ -225,8 +227,8 @@ CASES: dict[str, Case] = {
     ),
 }
 
-NOT_BY_OBJECTS = {"compute-failed", "identity-unknown", "weights-rounded", "listener-host-taken"}
-"""No objects of today's kinds lead to these; the tests below bring them about from within."""
+NOT_BY_OBJECTS = {"secrets-withheld", "compute-failed", "identity-unknown", "weights-rounded", "listener-host-taken"}
+"""No objects lead to these (or none of today's kinds): tests below bring them about by the configuration, or from within."""
 
 OF_A_RUNNING_SERVER = {"update-rejected", "source-not-synced", "source-failed"}
 """tests/admin has these."""
@@ -354,3 +356,20 @@ def test_objects_may_come_and_go_between_two_steps() -> None:
     assert found
     assert doomed == []
     assert in_order(findings(pipeline)) == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "insecure", "found"),
+    [
+        ("127.0.0.1:15010", False, []),
+        ("[::1]:15010", False, []),
+        ("localhost:15010", False, []),
+        ("0.0.0.0:15010", True, []),
+        ("0.0.0.0:15010", False, ["secrets-withheld"]),
+        ("xds.example.org:15010", False, ["secrets-withheld"]),
+    ],
+)
+def test_an_address_over_which_no_private_key_may_leave_is_told(address: str, insecure: bool, found: list[str], tmp_path: Path) -> None:
+    text = f"clusters: [{{name: east, files: .}}]\nserver: {{xds: {{address: '{address}', insecureSecrets: {str(insecure).lower()}}}}}\n"
+    settings = parse_settings(text, tmp_path / "steersman.yaml")
+    assert [one.id for one in settings_findings(settings)] == found

@@ -3,19 +3,27 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from steersman import __version__, names
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin.protojson import message_of
-from steersman.admin.selection import Unclear, matching, only
+from steersman.admin.selection import NotFound, Unclear, matching, only
 from steersman.admin.state import ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
 from steersman.ads.channel import ChannelStatus
-from steersman.explain.findings import finding_steps, in_order
+from steersman.explain.explain import explain
+from steersman.explain.explanation import Explanation
+from steersman.explain.findings import finding_steps, in_order, settings_findings
 from steersman.explain.findings.kinds import SEVERITIES
 from steersman.explain.served import Served, served_to
+from steersman.explain.service_names import UnclearService, UnknownService, service_named
+from steersman.graph import Reader
 from steersman.model.facts import Finding, Severity
+from steersman.model.proxy import Proxy
+from steersman.pipeline import Pipeline
 from steersman.views.collections import STANDPOINTS
 
 _STRETCH = 0.010
@@ -147,12 +155,37 @@ def _resource(served: Served) -> pb.Resource:
     return message
 
 
+async def explanation(state: ServerState, wanted: str, service: str) -> pb.Explanation:
+    """Raises NotFound or Unclear."""
+    proxy = only((connection.proxy for connection in state.connections()), wanted)
+    return message_of_explanation(await state.ask(lambda read: explained(read, state.pipeline, proxy, service)))
+
+
+def explained(read: Reader, pipeline: Pipeline, proxy: Proxy, service: str) -> Explanation:
+    """Why this proxy sees what it sees of the service that this text names. Raises NotFound or Unclear."""
+    try:
+        named = service_named(read, service, proxy.namespace)
+        return explain(read, proxy.id, named.service, named.port, origins=pipeline.origins, inputs_of=pipeline.graph.inputs_of)
+    except UnknownService as error:
+        raise NotFound(str(error)) from error
+    except UnclearService as error:
+        raise Unclear(str(error)) from error
+
+
+def message_of_explanation(value: Explanation) -> pb.Explanation:
+    """The value's fields are called as the message's."""
+    message = pb.Explanation()
+    json_format.ParseDict(msgspec.to_builtins(value), message)
+    return message
+
+
 async def findings(state: ServerState) -> pb.ListFindingsResponse:
     """Of the mesh, step by step so that nothing waits long, then of the server itself."""
     steps = finding_steps(state.pipeline)
     found: list[Finding] = []
     while await state.ask(lambda read: _some(steps, found)):
         pass
+    found += settings_findings(state.settings)
     found += [*_of_sources(state.sources()), *_of_connections(state.connections())]
     return pb.ListFindingsResponse(findings=[finding(one) for one in in_order(found)])
 

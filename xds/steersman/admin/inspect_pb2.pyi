@@ -232,7 +232,7 @@ class Standpoint(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., network: _Optional[str] = ..., namespace: _Optional[str] = ..., locality: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., view: _Optional[_Iterable[str]] = ..., inferred: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PortExplanation(_message.Message):
-    __slots__ = ("port", "name", "protocol", "cluster", "candidates", "gateways", "notes")
+    __slots__ = ("port", "name", "protocol", "cluster", "candidates", "gateways", "notes", "facts")
     PORT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +240,7 @@ class PortExplanation(_message.Message):
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
     port: int
     name: str
     protocol: str
@@ -247,7 +248,8 @@ class PortExplanation(_message.Message):
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     gateways: _containers.RepeatedCompositeFieldContainer[GatewayShare]
     notes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, port: _Optional[int] = ..., name: _Optional[str] = ..., protocol: _Optional[str] = ..., cluster: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., gateways: _Optional[_Iterable[_Union[GatewayShare, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+    facts: _containers.RepeatedCompositeFieldContainer[Reference]
+    def __init__(self, port: _Optional[int] = ..., name: _Optional[str] = ..., protocol: _Optional[str] = ..., cluster: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., gateways: _Optional[_Iterable[_Union[GatewayShare, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., facts: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("address", "port", "admitted", "rule", "because", "note", "gateways", "pod", "cluster", "network", "locality", "mtls", "health", "weight", "source")

@@ -11,6 +11,7 @@ from steersman.graph import Reader
 from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
+from steersman.settings import Settings
 
 T = TypeVar("T")
 
@@ -82,6 +83,9 @@ class ServerState(Protocol):
     def started(self) -> float:
         """Wall clock seconds."""
         ...
+
+    @property
+    def settings(self) -> Settings: ...
 
     @property
     def pipeline(self) -> Pipeline: ...

@@ -46,7 +46,7 @@ def command(
 
 
 def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", required=required, help="the configuration file (docs/configuration.md)")
+    parser.add_argument("-c", "--config", metavar="FILE", required=required, help="the configuration file")
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ docs/findings.md says of each id what it means.
 
 from collections.abc import Iterable, Iterator
 
+from steersman.explain.findings.configuration import settings_findings
 from steersman.explain.findings.gateways import gateways
 from steersman.explain.findings.mesh import Found, Mesh
 from steersman.explain.findings.networks import networks
@@ -14,6 +15,8 @@ from steersman.graph import ComputeFailed
 from steersman.model.facts import Finding, Severity
 from steersman.pipeline import Pipeline
 from steersman.registry.collections import FINDINGS
+
+__all__ = ["finding_steps", "findings", "in_order", "settings_findings"]
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 

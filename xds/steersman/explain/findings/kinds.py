@@ -59,6 +59,8 @@ SEVERITIES: dict[str, Severity] = {
     "network-view-unknown": _WARNING,
     "weights-rounded": _INFO,
     **dict.fromkeys(LISTENER_FINDINGS.values(), _WARNING),
+    # the configuration
+    "secrets-withheld": _WARNING,
     # a running server
     "update-rejected": _ERROR,
     "source-not-synced": _WARNING,
