@@ -93,7 +93,7 @@ class IPFamily(StrEnum):
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-"""Has one way to be written, so that nothing is to be made of it: addresses come by the hundred thousand, and ipaddress takes 14 us each."""
+"""Has one way to be written, so that it is taken as it is: addresses come by the hundred thousand, and ipaddress takes 14 us each."""
 
 
 def canonical_ip(text: str) -> str | None:
