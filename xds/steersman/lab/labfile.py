@@ -90,11 +90,10 @@ def find_lab(named: str | None) -> Path:
     path = Path(named or DEFAULT_LAB)
     if path.is_file():
         return path
-    if path.parent == Path() and path.suffix in ("", ".yaml"):
-        for shipped in _shipped():
-            if (found := shipped / f"{path.stem}.yaml").is_file():
-                return found
-    known = sorted({file.stem for shipped in _shipped() for file in shipped.glob("*.yaml")})
+    shipped = Path(str(files("steersman"))) / "lab" / "labs"
+    if path.parent == Path() and path.suffix in ("", ".yaml") and (found := shipped / f"{path.stem}.yaml").is_file():
+        return found.resolve()
+    known = sorted(file.stem for file in shipped.glob("*.yaml"))
     raise ConfigError(str(path), "", None, f"a lab file, or the name of one that comes with Steersman: {', '.join(known)}")
 
 
@@ -113,12 +112,6 @@ def read_lab(path: Path) -> LabFile:
     lab = LabFile(path, config, settings, tuple(clusters), read.lab)
     _check_ground(lab)
     return lab
-
-
-def _shipped() -> list[Path]:
-    """Where lab files are: beside the modules once installed, at config/labs in a source tree."""
-    package = Path(str(files("steersman")))
-    return [place for place in (package / "lab" / "labs", package.parents[1] / "config" / "labs") if place.is_dir()]
 
 
 def _mapping(path: Path) -> dict[str, Any]:
