@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterator
 from enum import StrEnum
 from hashlib import blake2b
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -93,6 +92,8 @@ def _json_entries(data: bytes, known: Collection[bytes]) -> Iterator[Entry]:
         yield from _json_object(data, 0, known, "", "")
     except msgspec.ValidationError as error:
         raise BrokenText(0, f"expected a Kubernetes object: {error}") from error
+    except RecursionError as error:
+        raise BrokenText(0, "it is nested too deeply") from error
     except msgspec.DecodeError as error:
         parts = list(_concatenated(data)) if "trailing characters" in str(error) else []
         if len(parts) < 2:
@@ -161,7 +162,7 @@ def _broken_json(data: bytes, error: msgspec.DecodeError) -> BrokenText:
 
 # --- YAML
 
-_DOCUMENT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_BORDER = re.compile(r"^---(?:[ \t]*(?:\r?\n|\Z)|(?=[ \t]))", re.MULTILINE)
 _DIRECTIVE_OR_END = re.compile(r"^(?:%|\.\.\.(?:[ \t\r\n]|\Z))", re.MULTILINE)
 _ITEMS = re.compile(r"^items:[ \t]*(?:#[^\n]*)?\r?\n", re.MULTILINE)
 _DASH = re.compile(r"^( *)-(?=[ \t\r\n])", re.MULTILINE)
@@ -176,15 +177,16 @@ def _yaml_entries(text: str, known: Collection[bytes]) -> Iterator[Entry]:
 def documents(text: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each document of a YAML text; of the whole where directives or end marks make the borders less plain.
 
-    A line that begins with `---` is a border whatever it stands in: YAML allows no text to hold one.
+    A line that begins with `---` is a border whatever it stands in: YAML allows no text to hold one. The border is not part of the document
+    (where it has content beside it, the content is), so that a document is the same text in the first place and after others.
     """
-    borders = [0, *(match.start() for match in _DOCUMENT.finditer(text) if match.start() > 0), len(text)]
-    if _DIRECTIVE_OR_END.search(text):
-        borders = [0, len(text)]
-    line = 0
-    for start, end in pairwise(borders):
-        yield line, text[start:end]
-        line += text.count("\n", start, end)
+    borders = [] if _DIRECTIVE_OR_END.search(text) else [match.span() for match in _BORDER.finditer(text)]
+    line = start = 0
+    for before, after in [*borders, (len(text), len(text))]:
+        if before > start:
+            yield line, text[start:before]
+        line += text.count("\n", start, after)
+        start = after
 
 
 def _document_entries(text: str, line: int, known: Collection[bytes]) -> Iterator[Entry]:
@@ -200,7 +202,7 @@ def _document_entries(text: str, line: int, known: Collection[bytes]) -> Iterato
     if text.startswith("{"):
         try:
             found = list(_json_object(encoded, line, known, "", ""))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass  # flow-style YAML, or a mistake that the YAML parser names as well
         else:
             yield from found
