@@ -23,7 +23,7 @@ from tests.support.meshes import (
     everything,
 )
 from tests.support.pgv import problems
-from tests.support.references import Reference, references
+from tests.support.references import references
 from tests.support.served import MESSAGES, served, sidecar
 
 FIXED = {"BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"}
@@ -43,9 +43,7 @@ def all_served(mesh: Mesh, proxy: Proxy) -> dict[str, dict[str, Any]]:
 def test_every_name_that_a_resource_leads_to_is_served(mesh: Mesh, kind: str) -> None:
     sent = all_served(mesh, PROXIES[kind])
     wanted = {found for messages in sent.values() for message in messages.values() for found in references(message)}
-    missing = {found for found in wanted if found.name not in sent[found.type_url]}
-    nameless = {Reference(SDS, "default")} if PROXIES[kind] is BARE else set()
-    assert missing == nameless
+    assert {found for found in wanted if found.name not in sent[found.type_url]} == set()
     assert {found.name for found in wanted if found.type_url == EDS} == set(sent[EDS])
     assert {found.name for found in wanted if found.type_url == RDS} == set(sent[RDS])
 

@@ -115,7 +115,7 @@ def certified(mesh: Mesh, root: bytes, chain: bytes, key: bytes) -> Mesh:
     facts = [Upsert(kind=Kind.ROOT, key="", value=Root(bundle=root), origin=origin)]
     for proxy in PROXIES.values():
         domain = "west.example" if proxy.cluster == "west" else "cluster.local"
-        leaf = LeafKey(proxy.cluster, spiffe_id(domain, proxy.namespace, proxy.service_account))
+        leaf = LeafKey(proxy.cluster, spiffe_id(domain, proxy.namespace, proxy.service_account or "default"))
         facts.append(Upsert(kind=Kind.LEAF, key=leaf, value=Leaf(chain=chain, key=key), origin=origin))
     mesh.tell(*facts)
     return mesh

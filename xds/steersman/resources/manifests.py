@@ -240,8 +240,7 @@ def _proxyless_routes(read: Reader, scope: Proxyless) -> Iterator[Entry]:
 
 def _secrets(read: Reader, scope: Secrets) -> Iterator[Entry]:
     yield SECRET_ROOT, NodeRef(ROOT_SECRETS, "")
-    if scope.identity:
-        yield SECRET_LEAF, NodeRef(LEAF_SECRETS, LeafKey(scope.cluster, scope.identity))
+    yield SECRET_LEAF, NodeRef(LEAF_SECRETS, LeafKey(scope.cluster, scope.identity))
 
 
 def _assignment(name: str, service: MeshService, port: ServicePortKey, horizon: Horizon) -> Entry:

@@ -100,7 +100,7 @@ class PassthroughEndpoints(NamedTuple):
 
 
 class Secrets(NamedTuple):
-    """A workload's certificate, signed by its cluster's intermediate, and the mesh's roots. `identity` empty: the roots alone."""
+    """A workload's certificate, signed by its cluster's intermediate (`cluster` empty: the proxy named none), and the mesh's roots."""
 
     cluster: ClusterID
     identity: SpiffeID

@@ -24,6 +24,8 @@ from steersman.registry.gateways import gateway_services
 from steersman.registry.workloads import pod_network
 
 _BOTH = frozenset(IPFamily)
+DEFAULT_SERVICE_ACCOUNT = "default"
+"""The account of a pod that names none."""
 
 
 class _Own(NamedTuple):
@@ -126,14 +128,16 @@ def _locality(proxy: Proxy, own: _Own | None, said: list[str]) -> Locality:
 
 
 def _identity(read: Reader, proxy: Proxy, own: _Own | None, said: list[str]) -> SpiffeID:
-    """Its service account's; empty where none is known."""
+    """Its service account's. Where none is told it is `default`, as for a pod that names none: a proxy without any would wait for its
+    certificate (and Envoy with all its clusters, for 15 s at each start)."""
     if proxy.service_account:
         return spiffe_id(read(CLUSTER_TRUST, proxy.cluster), proxy.namespace, proxy.service_account)
     if own is not None:
         said.append(f"identity {own.workload.identity} is that of its pod's service account")
         return own.workload.identity
-    said.append("its identity is unknown: neither SERVICE_ACCOUNT nor a pod tells it")
-    return SpiffeID("")
+    identity = spiffe_id(read(CLUSTER_TRUST, proxy.cluster), proxy.namespace, DEFAULT_SERVICE_ACCOUNT)
+    said.append(f"identity {identity}: neither SERVICE_ACCOUNT nor a pod tells another")
+    return identity
 
 
 def _fronts_a_network(read: Reader, proxy: Proxy, labels: Labels, said: list[str]) -> bool:
