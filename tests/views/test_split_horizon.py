@@ -25,7 +25,7 @@ def workloads(where: str, *places: str, first: int = 1, mtls: bool = True) -> li
     number = {"east": 1, "west": 2, "south": 3, "north": 4}[where]
     names = [f"p{at}" for at in range(first, first + len(places))]
     addresses = [f"10.{number}.0.{at}" for at in range(first, first + len(places))]
-    labels = None if mtls else {}
+    labels: dict[str, str] | None = None if mtls else {}
     return [
         service(where, "reviews"),
         slice_of(where, "reviews", *(f"{address}={name}" for address, name in zip(addresses, names, strict=True)), name=f"s{first}"),
