@@ -1,8 +1,10 @@
 """v1 Pod, Node and Namespace: what runs, where, and under which labels."""
 
+import re
 from collections.abc import Iterator
 from sys import intern
 
+from steersman.errors import InvalidObject
 from steersman.model.ids import Labels, Locality, ObjectKey, labels_of
 from steersman.model.objects import Namespace, Node, Pod
 from steersman.names import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL
@@ -13,11 +15,12 @@ from steersman.sources.service import addresses
 _LOCALITY_LABEL = "istio-locality"
 _OLD_REGION_LABEL = "failure-domain.beta.kubernetes.io/region"
 _OLD_ZONE_LABEL = "failure-domain.beta.kubernetes.io/zone"
+_ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DONE = ("Succeeded", "Failed")
 
 
 def pod_of(key: ObjectKey, shape: shapes.Pod, report: Report) -> Pod:
-    """The row of a Pod. An address that is none is left out and reported."""
+    """The row of a Pod. An address that is none is left out and reported. Raises InvalidObject for a service account that can't be one."""
     metadata = shape.metadata
     spec = shape.spec or shapes.PodSpec()
     status = shape.status or shapes.PodStatus()
@@ -31,12 +34,19 @@ def pod_of(key: ObjectKey, shape: shapes.Pod, report: Report) -> Pod:
         labels=_labels(metadata),
         locality_label=_locality_label(metadata.labels or {}),
         node=intern(spec.node_name or ""),
-        service_account=intern(spec.service_account_name or "default"),
+        service_account=_service_account(spec.service_account_name or "default"),
         ports=tuple(_named_ports(spec)),
         active=active,
         ready=ready and active and not terminating,
         terminating=terminating,
     )
+
+
+def _service_account(name: str) -> str:
+    """Becomes part of an identity, where a "/" would make it somebody else's. Raises InvalidObject."""
+    if not _ACCOUNT.fullmatch(name):
+        raise InvalidObject(f"spec.serviceAccountName: expected a lower-case DNS name, got {name!r}")
+    return intern(name)
 
 
 def _labels(metadata: shapes.Metadata) -> Labels:
