@@ -50,12 +50,12 @@ from steersman.registry.collections import (
     SERVICE_KEYS,
     SERVICES,
     SERVICES_AT,
-    SERVICES_IN,
     SERVICES_NAMED,
     SERVICES_OF_NETWORK,
     SERVICES_SELECTING,
     SLICE_ENDPOINTS,
     SLICES,
+    SLICES_LISTING,
     SLICES_OF,
     SLICES_OF_FAMILY,
     SOURCE_CELLS,
@@ -178,8 +178,8 @@ class Pipeline:
     def settling(self, absorb: Absorb | None = None) -> Generator[None, None, Generation]:
         """Settles in steps (see Graph.settling) into the next generation.
 
-        After each pass `absorb` is told what changed and may demand what has thereby turned out to be needed; passes go on until nothing waits,
-        so that a generation never names a resource that it does not hold.
+        After each pass `absorb` is told what changed and may demand what has thereby turned out to be needed; passes go on until nothing
+        waits, so that a generation never names a resource that it does not hold.
         """
         changed: dict[NodeRef, None] = {}
         computed = 0
@@ -289,7 +289,7 @@ def wire_listening(graph: Graph) -> None:
     """mesh x standpoint -> what is listened on, and by which names"""
     # pods, services, slices --+--> INBOUNDS --> OUTBOUNDS (by node: the scopes of its listeners)
     # STANDPOINTS -------------+--> ROUTERS (which Gateways select it)
-    here = (PROXIES, STANDPOINTS, PODS, SERVICES_SELECTING, SERVICES_IN, SERVICES, SLICES_OF, SLICES)
+    here = (PROXIES, STANDPOINTS, PODS, SERVICES_SELECTING, SERVICES, SLICES_LISTING, SLICES)
     graph.derive(TRUST_DOMAINS, inbound.trust_domains, reads=(ALL_CLUSTERS, CLUSTERS, MESH))
     graph.derive(INBOUNDS, inbound.inbound_of, reads=(*here, TRUST_DOMAINS))
     graph.derive(OUTBOUNDS, ports.outbound_of, reads=(PROXIES, STANDPOINTS, INBOUNDS))

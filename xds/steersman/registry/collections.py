@@ -106,9 +106,6 @@ NETWORK_SERVICES: Index[str, ObjectKey] = Index(
 LIMITED_SERVICES: Index[str, ObjectKey] = Index("services.limited", SERVICES, lambda service: ("",) if service.export_to else ())
 """Services with an exportTo: all others are everybody's."""
 
-SERVICES_IN: Index[tuple[ClusterID, str], ObjectKey] = Index(
-    "services.in", SERVICES, lambda service: ((service.key.cluster, service.key.namespace),)
-)
 SERVICES_SELECTING: Index[LabelKey, ObjectKey] = Index(
     "services.selecting",
     SERVICES,
@@ -124,6 +121,12 @@ SLICES_OF_FAMILY: Index[FamilyKey, ObjectKey] = Index(
     SLICES,
     lambda piece: (FamilyKey(ObjectKey(piece.key.cluster, piece.key.namespace, piece.service), piece.family),),
 )
+SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
+    "endpointslices.listing",
+    SLICES,
+    lambda piece: tuple(ClusterAddress(piece.key.cluster, endpoint.address) for endpoint in piece.endpoints if not endpoint.pod),
+)
+"""By the address of an entry that names no Pod; those that name one are found by it."""
 PODS_AT: Index[ClusterAddress, ObjectKey] = Index(
     "pods.at", PODS, lambda pod: tuple(ClusterAddress(pod.key.cluster, ip) for ip in pod.ips) if pod.active else ()
 )
@@ -142,9 +145,9 @@ INDEXES: tuple[Index[Any, Any], ...] = (
     NETWORK_SERVICES_IN,
     NETWORK_SERVICES,
     LIMITED_SERVICES,
-    SERVICES_IN,
     SERVICES_SELECTING,
     SLICES_OF,
+    SLICES_LISTING,
     SLICES_OF_FAMILY,
     PODS_AT,
     PODS_LABELLED,

@@ -16,10 +16,10 @@ from steersman.registry.collections import (
     PODS,
     PROXIES,
     SERVICES,
-    SERVICES_IN,
     SERVICES_SELECTING,
     SLICES,
-    SLICES_OF,
+    SLICES_LISTING,
+    ClusterAddress,
     LabelKey,
 )
 from steersman.registry.mesh import mesh_of, trust_domain_of
@@ -83,8 +83,12 @@ def inbound_of(read: Reader, node: str) -> InboundPorts | None:
     return InboundPorts(scope=scope, called=called, refused=tuple(refused))
 
 
-def targets_of(read: Reader, proxy: Proxy, standpoint: Standpoint) -> Iterator[Target]:
-    """The service ports that lead to the proxy's workload, in no order; UDP is nobody's business here."""
+def targets_of(read: Reader, proxy: Proxy, standpoint: Standpoint) -> set[Target]:
+    """The service ports that lead to the proxy's workload; UDP is nobody's business here."""
+    return set(_targets_of(read, proxy, standpoint))
+
+
+def _targets_of(read: Reader, proxy: Proxy, standpoint: Standpoint) -> Iterator[Target]:
     if standpoint.pod is not None:
         pod = read(PODS, standpoint.pod)
         if pod is not None:
@@ -94,11 +98,8 @@ def targets_of(read: Reader, proxy: Proxy, standpoint: Standpoint) -> Iterator[T
     here = ObjectKey(standpoint.cluster, standpoint.namespace, "")
     for service in _selecting(read, here, standpoint.labels):
         yield from _targets(service, {})
-    addresses = {proxy.ip, *proxy.instance_ips} - {""}
-    for key in read(SERVICES_IN, (here.cluster, here.namespace)) if addresses else ():
-        found = read(SERVICES, key)
-        if found is not None and not selects(found.selector, standpoint.labels):
-            yield from _listed(read, found, addresses)
+    for address in {proxy.ip, *proxy.instance_ips} - {""}:
+        yield from _listed(read, ClusterAddress(here.cluster, address), standpoint)
 
 
 def _selecting(read: Reader, at: ObjectKey, labels: Labels) -> Iterator[Service]:
@@ -116,18 +117,20 @@ def _targets(service: Service, named: dict[str, int]) -> Iterator[Target]:
             yield _target(service, port, number)
 
 
-def _listed(read: Reader, service: Service, addresses: set[str]) -> Iterator[Target]:
-    found: set[Target] = set()
-    for key in read(SLICES_OF, service.key):
+def _listed(read: Reader, at: ClusterAddress, standpoint: Standpoint) -> Iterator[Target]:
+    """Of Services of the proxy's namespace whose slices list an address of it; not those that select it."""
+    for key in read(SLICES_LISTING, at):
         piece = read(SLICES, key)
-        if piece is None or not any(endpoint.address in addresses for endpoint in piece.endpoints):
+        if piece is None or key.namespace != standpoint.namespace:
+            continue
+        service = read(SERVICES, ObjectKey(key.cluster, key.namespace, piece.service))
+        if service is None or selects(service.selector, standpoint.labels):
             continue
         numbers = {port.name: port.port for port in piece.ports}
         for port in service.ports:
             number = numbers.get(port.name)
             if number is not None and port.protocol is not Protocol.UDP:
-                found.add(_target(service, port, number))
-    yield from found
+                yield _target(service, port, number)
 
 
 def _target(service: Service, port: Port, number: int) -> Target:
