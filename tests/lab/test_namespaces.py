@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steersman.lab import namespaces, netns
+from steersman.lab import netns
 from steersman.lab.addresses import Addresses, Isolation, addresses
 from steersman.lab.namespaces import PROXY_ID, Namespaces
 from steersman.lab.run import new_id, prefix_of
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.netns
 
 
 @pytest.fixture(autouse=True)
-async def _possible() -> None:
-    if (reason := await namespaces.why_not(prefix_of(new_id()))) is not None:
-        pytest.skip(f"network namespaces: {reason}")
+def _possible(namespaces_possible: str | None) -> None:
+    if namespaces_possible is not None:
+        pytest.skip(f"network namespaces: {namespaces_possible}")
 
 
 class Ground:

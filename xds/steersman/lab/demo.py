@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from steersman.errors import SteersmanError
+from steersman.errors import ConfigError
 from steersman.lab.addresses import Isolation
 from steersman.lab.expectations import Expectations, heading, indented
 from steersman.lab.fetch import Reply, fetch
 from steersman.lab.lab import Lab, running
-from steersman.lab.labfile import find_lab, read_lab
-from steersman.lab.manifests import labels_of
+from steersman.lab.labfile import LabFile, find_lab, read_lab
+from steersman.lab.manifests import labels_of, read_manifests
 from steersman.lab.pod import Pod
 from steersman.lab.remote import Remote
 from steersman.lab.report import table
@@ -28,12 +28,14 @@ _PAGES = 12
 _SETTLING = 15.0
 """Seconds for a change to reach the proxies. It takes a small part of one."""
 
-_APPS = ("productpage", "details", "reviews", "ratings", "inventory")
+_ON_BOTH_SIDES = ("productpage", "reviews")
+_ON_ONE_SIDE = ("details", "ratings", "inventory")
 
 
 def run(named: str | None, *, isolate: bool | None, keep: bool) -> int:
     """Exit 0 only if everything expected was seen, 130 if interrupted."""
     file = read_lab(find_lab(named))
+    _check_is_bookinfo(file)
 
     async def main() -> int:
         began = time.monotonic()
@@ -67,12 +69,8 @@ class Demo:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.expectations = Expectations()
-        names = list(lab.clusters)
-        found = {labels_of(pod.placed.pod).get("app") for pod in lab.pods.values()}
-        if len(names) != 2 or not found.issuperset(_APPS):
-            raise SteersmanError(f"the demonstration needs two clusters with {', '.join(_APPS)}; to run another lab: steersman lab up FILE")
         self.home, self.away = (
-            Side(name, lab.file.network_of(name), lab.pod(f"{name}/productpage"), lab.chosen(f"{name}/reviews")) for name in names
+            Side(name, lab.file.network_of(name), lab.pod(f"{name}/productpage"), lab.chosen(f"{name}/reviews")) for name in lab.clusters
         )
         self.gateways = lab.gateways()
 
@@ -246,6 +244,25 @@ class Demo:
         calls = Counter(row(hop) for page in pages for hop in page.hops)
         rows = [(*call, str(count)) for call, count in sorted(calls.items())]
         indented(table(("CALLER", "ASKS", "ANSWERED BY", "DIALLED", "WAY", "TIMES"), rows))
+
+
+def _check_is_bookinfo(file: LabFile) -> None:
+    pods = [
+        (cluster.name, labels_of(pod))
+        for cluster in file.clusters
+        for pod in read_manifests(cluster.name, cluster.manifests).of_kind("Pod")
+    ]
+    both = all(
+        {name for name, labels in pods if labels.get("app") == app} == {cluster.name for cluster in file.clusters} for app in _ON_BOTH_SIDES
+    )
+    if len(file.clusters) != 2 or not both or not {labels.get("app") for _, labels in pods}.issuperset(_ON_ONE_SIDE):
+        needed = f"two clusters with {' and '.join(_ON_BOTH_SIDES)} in both, and {', '.join(_ON_ONE_SIDE)}"
+        raise ConfigError(
+            str(file.path),
+            "config.clusters",
+            [cluster.name for cluster in file.clusters],
+            f"{needed}; to run another lab: steersman lab up",
+        )
 
 
 def _reviews(pages: Iterable[Page]) -> list[Hop]:

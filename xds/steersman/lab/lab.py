@@ -150,9 +150,7 @@ class Lab:
 
     async def until_broken(self) -> None:
         """For as long as all pods are looked after, which is until `down`. Raises what ended that; it would be a bug."""
-        done, _ = await asyncio.wait(self._watches, return_when=asyncio.FIRST_COMPLETED)
-        for watch in done:
-            watch.result()
+        await asyncio.gather(asyncio.Event().wait(), *self._watches)
 
     def chosen(self, named: str) -> list[Pod]:
         """The pods that CLUSTER/[NAMESPACE/]NAME means. Raises SteersmanError where there is none."""

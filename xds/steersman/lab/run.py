@@ -83,8 +83,10 @@ def new_run(lab: Path, isolation: Isolation, process: ProcessID, run_id: str) ->
     base.mkdir(mode=0o755, parents=True, exist_ok=True)
     if base.stat().st_uid != os.geteuid():
         raise SteersmanError(f"{base} belongs to another user; name a directory of your own in $STEERSMAN_LAB_DIR")
+    if isolation is Isolation.NAMESPACES and not all(place.stat().st_mode & 0o001 for place in (base, *base.resolve().parents)):
+        raise SteersmanError(f"Envoy, which runs as another user, can't get into {base}; name another directory in $STEERSMAN_LAB_DIR")
     directory = base / run_id
-    # Envoy runs as another user, who must get at its bootstrap; what is secret is in directories of its own.
+    # What is secret is in directories of its own.
     directory.mkdir(mode=0o755)
     prefix = prefix_of(run_id) if isolation is Isolation.NAMESPACES else ""
     record = Record(lab=str(lab.resolve()), isolation=isolation, started=time.time(), process=process, prefix=prefix)
