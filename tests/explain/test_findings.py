@@ -1,5 +1,6 @@
 """A sound mesh has no findings; each way to spoil it has its own, and no other, and says what is wrong and what to do."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+import steersman.sources
 from steersman.explain.findings import finding_steps, findings, in_order, settings_findings
 from steersman.explain.findings.kinds import SEVERITIES
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig, NetworkEndpoints, NetworkGatewayConfig
@@ -373,3 +375,14 @@ def test_an_address_over_which_no_private_key_may_leave_is_told(address: str, in
     text = f"clusters: [{{name: east, files: .}}]\nserver: {{xds: {{address: '{address}', insecureSecrets: {str(insecure).lower()}}}}}\n"
     settings = parse_settings(text, tmp_path / "steersman.yaml")
     assert [one.id for one in settings_findings(settings)] == found
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
+SOURCES = Path(steersman.sources.__file__).parent
+
+
+def test_the_page_documents_every_finding_with_its_severity_and_no_other() -> None:
+    documented = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (error|warning|info) \|", PAGE, re.MULTILINE))
+    assert {finding: severity for finding, severity in documented.items() if finding in SEVERITIES} == SEVERITIES
+    of_sources = "".join(file.read_text() for file in SOURCES.glob("*.py"))
+    assert [finding for finding in documented if finding not in SEVERITIES and f'"{finding}"' not in of_sources] == []

@@ -12,7 +12,7 @@ from steersman import __version__, names
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin.protojson import message_of
 from steersman.admin.selection import NotFound, Unclear, matching, only
-from steersman.admin.state import ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
+from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
 from steersman.ads.channel import ChannelStatus
 from steersman.explain.explain import explain
 from steersman.explain.explanation import Explanation
@@ -213,7 +213,8 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Finding]:
                 kind = "source-failed"
             case _:
                 continue
-        yield Finding(id=kind, severity=SEVERITIES[kind], object=f"Cluster {source.name}", place=source.place, cause=cause, remedy=remedy)
+        about = f"{'Cluster' if source.kind in CLUSTER_KINDS else 'Source'} {source.name}"
+        yield Finding(id=kind, severity=SEVERITIES[kind], object=about, place=source.place, cause=cause, remedy=remedy)
 
 
 def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import grpc
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -13,11 +14,12 @@ from prometheus_client.registry import Collector
 
 from steersman import __version__, names
 from steersman.admin.counters import SECONDS, Histogram
-from steersman.admin.state import ConnectionStatus, ServerState, SourceState, sync
+from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, sync
 from steersman.model.objects import Kind
 from steersman.registry.collections import SERVICE_KEYS
 
 _REJECTS = {names.CDS: "cds", names.EDS: "eds", names.LDS: "lds", names.RDS: "rds"}
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _REGISTRY_KINDS = {Kind.SERVICE: "Services", Kind.ENDPOINT_SLICE: "EndpointSlice", Kind.POD: "Pods", Kind.NODE: "Nodes"}
 _REGISTRY_EVENTS = {"upsert": "update", "delete": "delete"}
 
@@ -76,7 +78,7 @@ class _Figures(Collector):
         states = {(source.name, source.kind, one.value): float(source.state is one) for source in sources for one in SourceState}
         objects = {(source.name, source.kind): float(source.objects) for source in sources}
         ignored = {(source.name, source.kind): float(source.ignored) for source in sources}
-        clusters = sum(source.kind in ("files", "kubernetes") for source in sources)
+        clusters = sum(source.kind in CLUSTER_KINDS for source in sources)
         yield _gauge("steersman_source_state", "1 for the state that a source is in.", ("source", "kind", "state"), states)
         yield _gauge("steersman_source_objects", "Objects that a source holds.", ("source", "kind"), objects)
         yield _gauge("steersman_source_ignored_objects", "Objects of kinds that are not used.", ("source", "kind"), ignored)
@@ -94,7 +96,7 @@ class _Figures(Collector):
             for channel in connection.channels:
                 syncs[_short(channel.type_url), sync(channel).value] += 1
                 if channel.nack is not None and channel.type_url in _REJECTS:
-                    rejected[_REJECTS[channel.type_url]][connection.proxy.id, str(channel.nack.error.code)] = 1
+                    rejected[_REJECTS[channel.type_url]][connection.proxy.id, _code(channel.nack.error.code)] = 1
         yield _gauge("steersman_connections", "Open ADS streams.", ("protocol", "type"), open_streams)
         yield _gauge("pilot_xds", "Open ADS streams, by the client's version.", ("version",), versions)
         yield _gauge("steersman_sync", "Open streams by resource type and how far their proxy is with it.", ("type", "sync"), syncs)
@@ -142,6 +144,12 @@ class _Figures(Collector):
 
 Labelled = Mapping[Any, float]
 """Values by the values of the labels, a tuple of texts."""
+
+
+def _code(number: int) -> str:
+    """A google.rpc.Code as Istio spells it: Internal, InvalidArgument."""
+    name = _CODES.get(number)
+    return name.title().replace("_", "") if name else f"Code({number})"
 
 
 def _short(type_url: str) -> str:

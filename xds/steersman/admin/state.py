@@ -57,6 +57,10 @@ class SourceState(StrEnum):
     FAILED = "failed"
 
 
+CLUSTER_KINDS = ("files", "kubernetes")
+"""Kinds of source that stand for a cluster."""
+
+
 class SourceStatus(Row, frozen=True, kw_only=True):
     """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it
     reads, such as a directory. `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not

@@ -26,7 +26,9 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from steersman.server import app
     from steersman.settings import read_settings
 
-    return app.serve(read_settings(Path(args.config)))
+    settings = read_settings(Path(args.config))  # told what is wrong with it at once: what serves it takes longer to import
+    from steersman.server import app
+
+    return app.serve(settings)

@@ -1,0 +1,183 @@
+"""The commands that ask a server: tables in istioctl's manner, the same as JSON and YAML, and exit codes."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.admin.conftest import CLIENT, SECOND
+from tests.cli.conftest import Ran, inline, steersman
+from tests.support import mesh as m
+from tests.support.state import FakeState
+
+REVIEWS = "outbound|80||reviews.default.svc.cluster.local"
+
+
+async def ask(port: int, *args: str) -> Ran:
+    return await inline(*args, "--server", f"127.0.0.1:{port}")
+
+
+async def test_proxies_are_a_table(inspect_port: int) -> None:
+    ran = await steersman("proxies", STEERSMAN_SERVER=f"127.0.0.1:{inspect_port}")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "NAME             CLUSTER   CDS      LDS      EDS      RDS      SDS      STEERSMAN   VERSION\n"
+        "client.default   east      SYNCED   SYNCED   SYNCED   SYNCED   SYNCED   pilot-0     envoy 1.40.0\n"
+        "client.default   west      STALE    -        ERROR    -        -        pilot-0     envoy 1.40.0\n"
+    )
+
+
+@pytest.mark.parametrize(("form", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
+async def test_one_proxy_with_all_details(form: str, load: object, inspect_port: int) -> None:
+    ran = await ask(inspect_port, "ps", SECOND.id, "-o", form)
+    found = load(ran.out)  # type: ignore[operator]
+    assert [one["id"] for one in found] == [SECOND.id]
+    assert found[0]["types"][1]["rejection"]["message"] == "no <b>such</b> cluster"
+
+
+async def test_nobody_of_that_name_is_bad_news_and_nobody_at_all_is_not(inspect_port: int, state: FakeState) -> None:
+    ran = await ask(inspect_port, "proxies", "nobody")
+    assert (ran.code, ran.out, ran.err) == (1, "", "No connected proxy is called 'nobody'.\n")
+    state.connected.clear()
+    assert await ask(inspect_port, "proxies") == (0, "", "No proxy is connected.\n")
+    assert await ask(inspect_port, "proxies", "-o", "json") == (0, "[]\n", "")
+
+
+async def test_the_option_goes_before_the_environment(inspect_port: int) -> None:
+    ran = await steersman("proxies", "--server", f"127.0.0.1:{inspect_port}", STEERSMAN_SERVER="127.0.0.1:1")
+    assert ran.code == 0
+
+
+async def test_clusters_of_a_proxy(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "proxy-config", "cluster", "east/client")
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["SERVICE", "FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE"],
+        ["BlackHoleCluster", "-", "-", "-", "STATIC"],
+        ["InboundPassthroughCluster", "-", "-", "-", "ORIGINAL_DST"],
+        ["PassthroughCluster", "-", "-", "-", "ORIGINAL_DST"],
+        ["eastwest.istio-system.svc.cluster.local", "15443", "-", "outbound", "EDS"],
+        ["reviews.default.svc.cluster.local", "80", "-", "outbound", "EDS"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--fqdn", "reviews.default.svc.cluster.local"), [REVIEWS]),
+        (("--port", "80"), [REVIEWS]),
+        (("--direction", "outbound", "--port", "80"), [REVIEWS]),
+        (("--direction", "inbound"), []),
+        (("--subset", "v1"), []),
+        (("--fqdn", "BlackHoleCluster"), ["BlackHoleCluster"]),
+    ],
+)
+async def test_filters_of_clusters(options: tuple[str, ...], names: list[str], inspect_port: int) -> None:
+    ran = await ask(inspect_port, "pc", "c", "east/client", *options, "-o", "json")
+    assert [one["name"] for one in json.loads(ran.out)] == names
+
+
+async def test_endpoints_of_a_proxy(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "pc", "ep", "east/client", "--cluster", REVIEWS)
+    assert ran.out == (
+        "ENDPOINT          STATUS    WEIGHT   PRIORITY   LOCALITY   CLUSTER\n"
+        f"10.0.0.5:8080     HEALTHY   1        0          -          {REVIEWS}\n"
+        f"192.0.2.2:15443   HEALTHY   1        0          -          {REVIEWS}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "addresses"),
+    [
+        (("--address", "192.0.2.2"), ["192.0.2.2"]),
+        (("--port", "8080"), ["10.0.0.5"]),
+        (("--port", "8080", "--address", "192.0.2.2"), []),
+        (("--status", "healthy"), ["10.0.0.5", "192.0.2.2"]),
+        (("--status", "DRAINING"), []),
+    ],
+)
+async def test_filters_of_endpoints_hold_for_every_output(options: tuple[str, ...], addresses: list[str], inspect_port: int) -> None:
+    args = ("pc", "endpoints", "east/client", "--cluster", REVIEWS, *options)
+    table, value = await ask(inspect_port, *args), json.loads((await ask(inspect_port, *args, "-o", "json")).out)
+    assert [line.partition(":")[0] for line in table.out.splitlines()[1:]] == addresses
+    members = [member for group in value[0].get("endpoints", []) for member in group["lb_endpoints"]]
+    assert [member["endpoint"]["address"]["socket_address"]["address"] for member in members] == addresses
+
+
+async def test_listeners_say_what_matches_and_where_it_leads(inspect_port: int) -> None:
+    rows = [line.split("   ") for line in (await ask(inspect_port, "pc", "listeners", "east/client")).out.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells[0] == ["ADDRESSES", "PORT", "MATCH", "DESTINATION"]
+    assert ["0.0.0.0", "80", "App: http/1.0,http/1.1,h2c", "Route: 80"] in cells
+    assert ["0.0.0.0", "80", "ALL", "Cluster: PassthroughCluster"] in cells
+    assert ["0.0.0.0", "15006", "Port: 15006", "Cluster: BlackHoleCluster"] in cells
+    only = await ask(inspect_port, "pc", "l", "east/client", "--port", "80", "-o", "json")
+    assert [one["name"] for one in json.loads(only.out)] == ["0.0.0.0_80"]
+
+
+async def test_routes_say_which_hosts_lead_where(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "pc", "route", "east/client", "--name", "80")
+    cells = [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in ran.out.splitlines()]
+    assert cells[0] == ["NAME", "VHOST NAME", "DOMAINS", "MATCH", "DESTINATION"]
+    reviews = next(row for row in cells if row[1].startswith("reviews"))
+    assert reviews[2].startswith("reviews.default.svc.cluster.local, ")
+    assert reviews[2].endswith(" more...")
+    assert reviews[3:] == ["/*", REVIEWS]
+
+
+async def test_secrets_that_nobody_signed_yet_are_waiting(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "pc", "secret", "east/client")
+    lines = [line.split() for line in ran.out.splitlines()[1:]]
+    assert {tuple(line[:3]) for line in lines} <= {("ROOTCA", "-", "WAITING"), ("default", "-", "WAITING")}
+    assert lines[0][:3] == ["ROOTCA", "-", "WAITING"]
+
+
+async def test_all_types_are_one_object_as_render_prints_it(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "pc", "all", "east/client", "-o", "json")
+    value = json.loads(ran.out)
+    assert list(value) == ["clusters", "endpoints", "listeners", "routes", "secrets"]
+    assert len(value["clusters"]) == 5
+    table = await ask(inspect_port, "pc", "all", "east/client")
+    assert table.out.count("\n\n") == 4
+
+
+@pytest.mark.parametrize(("name", "code"), [("nobody", 1), ("client", 2)])
+async def test_a_name_of_none_is_bad_news_and_one_of_several_is_wrong_use(name: str, code: int, inspect_port: int) -> None:
+    for command in (("pc", "cluster", name), ("explain", name, "reviews")):
+        ran = await ask(inspect_port, *command)
+        assert (ran.code, ran.out) == (code, "")
+        assert CLIENT.id in ran.err
+
+
+async def test_explain_is_a_table_with_every_candidate(inspect_port: int) -> None:
+    ran = await ask(inspect_port, "explain", "east/client", "reviews:80")
+    assert (ran.code, ran.err) == (0, "")
+    rows = {row[6]: row for line in ran.out.splitlines() if len(row := [cell.strip() for cell in line.split("   ") if cell.strip()]) > 8}
+    assert rows["CLUSTER"][:9] == ["ENDPOINT", "IN", "RULE", "VIA", "WEIGHT", "POD", "CLUSTER", "NETWORK", "LOCALITY"]
+    assert rows["east"][:4] == ["10.0.0.5:8080", "yes", "direct", "-"]
+    assert rows["west"][:4] == ["10.0.0.5:8080", "yes", "via-gateway", "192.0.2.2:15443"]
+    assert "SERVICE reviews.default.svc.cluster.local" in ran.out
+    assert "inferred   network network-east is that of its cluster, by Cluster east" in ran.out
+
+
+async def test_explain_of_a_port_without_endpoints_for_the_proxy_is_bad_news(inspect_port: int, state: FakeState) -> None:
+    solo = (
+        m.service("east", "solo", cluster_ips=("10.96.0.9",)),
+        m.pod("east", "solo-1", "10.0.0.6"),
+        m.slice_of("east", "solo", "10.0.0.6=solo-1"),
+    )
+    state.pipeline.apply([m.fact(row) for row in solo])
+    state.pipeline.settle()
+    codes = {}
+    for cluster in ("east", "west"):
+        ran = await ask(inspect_port, "explain", f"{cluster}/client", "solo", "-o", "json")
+        candidates = json.loads(ran.out)["ports"][0]["candidates"]
+        codes[cluster] = (ran.code, [(one.get("admitted", False), one["rule"]) for one in candidates])
+    assert codes == {"east": (0, [(True, "direct")]), "west": (1, [(False, "no-gateway")])}
+
+
+@pytest.mark.parametrize(("service", "code"), [("nothing", 1), ("reviews:81", 1), (":80", 2)])
+async def test_explain_of_what_is_not_there(service: str, code: int, inspect_port: int) -> None:
+    ran = await ask(inspect_port, "explain", "east/client", service)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("steersman: ")

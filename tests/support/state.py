@@ -1,0 +1,90 @@
+"""A server to look at, without one: a real pipeline, and connections, sources and readiness as the test says."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from steersman.admin.counters import Counters
+from steersman.admin.state import ConnectionStatus, SourceState, SourceStatus
+from steersman.ads.channel import ChannelStatus, Nack, Sent
+from steersman.ads.messages import ErrorDetail, Variant
+from steersman.graph import Reader
+from steersman.model.ids import ClusterID
+from steersman.model.proxy import Proxy, ProxyType
+from steersman.names import CDS, EDS, LDS, RDS, SDS
+from steersman.pipeline import Pipeline
+from steersman.settings import Settings, parse_settings
+
+T = TypeVar("T")
+
+SETTINGS = parse_settings("clusters: [{name: east, files: .}]\n", Path(__file__).parent / "steersman.yaml")
+
+
+class FakeState:
+    """A ServerState of values; `unready` and the lists are the test's to change."""
+
+    def __init__(self, pipeline: Pipeline | None = None, *connections: ConnectionStatus, settings: Settings = SETTINGS) -> None:
+        self.instance = "pilot-0"
+        self.settings = settings
+        self.started = time.time() - 60
+        self.pipeline = pipeline or Pipeline()
+        self.counters = Counters()
+        self.connected = list(connections)
+        self.held: list[SourceStatus] = [
+            SourceStatus(name="east", kind="files", place="clusters/east", state=SourceState.SYNCED, objects=7)
+        ]
+        self.unready: list[str] = []
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        return tuple(self.connected)
+
+    def sources(self) -> Sequence[SourceStatus]:
+        return tuple(self.held)
+
+    def not_ready(self) -> Sequence[str]:
+        return tuple(self.unready)
+
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        return question(self.pipeline.graph.ask)
+
+
+def sidecar(name: str, cluster: str = "east", namespace: str = "default", ip: str = "10.0.0.77", **fields: object) -> Proxy:
+    return Proxy(
+        id=f"sidecar~{ip}~{name}.{namespace}~cluster.local",
+        type=ProxyType.SIDECAR,
+        name=name,
+        namespace=namespace,
+        cluster=ClusterID(cluster),
+        ip=ip,
+        **fields,  # type: ignore[arg-type]  # whichever of Proxy's the test sets
+    )
+
+
+def channel(type_url: str, version: str = "v1", *, acked: bool = True, pending: int = 0, names: int = 0) -> ChannelStatus:
+    """A channel that was sent one response."""
+    sent = Sent(version=version, nonce="1", at=1.0)
+    return ChannelStatus(
+        type_url=type_url, wildcard=not names, subscribed=names, sent=sent, acked=sent if acked else None, nack=None, pending=pending
+    )
+
+
+def refused(type_url: str, text: str, *names: str) -> ChannelStatus:
+    """A channel whose last response the client refused."""
+    nack = Nack(version="v2", nonce="2", at=2.0, error=ErrorDetail(13, text), names=names)
+    sent = Sent(version="v2", nonce="2", at=2.0)
+    return ChannelStatus(type_url=type_url, wildcard=True, subscribed=0, sent=sent, acked=None, nack=nack, pending=0)
+
+
+def connection(proxy: Proxy, *channels: ChannelStatus, number: int = 1, variant: Variant = Variant.DELTA) -> ConnectionStatus:
+    """A stream; without channels, one that has everything."""
+    everything = tuple(channel(type_url) for type_url in (CDS, EDS, LDS, RDS, SDS))
+    return ConnectionStatus(
+        id=str(number),
+        proxy=proxy,
+        peer="ipv4:10.0.0.77:40000",
+        variant=variant,
+        connected=1_760_000_000.0,
+        agent="envoy 1.40.0",
+        channels=channels or everything,
+    )
