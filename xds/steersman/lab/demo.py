@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from steersman.errors import ConfigError
@@ -18,7 +19,7 @@ from steersman.lab.remote import Remote
 from steersman.lab.report import table
 from steersman.lab.session import until_interrupted
 from steersman.lab.traffic import Hop, HostState, Page, outbound_hosts, visit
-from steersman.model.ids import NetworkID, ServiceKey
+from steersman.model.ids import ClusterID, NetworkID, ServiceKey
 from steersman.names import hostname, spiffe_id
 
 _PORT = 9080
@@ -56,6 +57,7 @@ class Side(NamedTuple):
     network: NetworkID
     client: Pod
     reviews: list[Pod]
+    gateways: set[str]
 
     @property
     def addresses(self) -> set[str]:
@@ -69,10 +71,8 @@ class Demo:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.expectations = Expectations()
-        self.home, self.away = (
-            Side(name, lab.file.network_of(name), lab.pod(f"{name}/productpage"), lab.chosen(f"{name}/reviews")) for name in lab.clusters
-        )
         self.gateways = lab.gateways()
+        self.home, self.away = map(self._side, lab.clusters)
 
     async def show(self) -> None:
         await self._knowledge()
@@ -89,21 +89,16 @@ class Demo:
     async def _knowledge(self) -> None:
         heading(f"What each side's Envoy knows of reviews:{_PORT}")
         for here, there in ((self.home, self.away), (self.away, self.home)):
+            # That a pod is ready has been written, and reaches the proxies in a moment.
+            await self._until(here, partial(_is_exact, here, there))
             hosts = await self._hosts(here)
             self._tell_hosts(here, hosts)
-            gateways = self._gateways_of(there)
             self._expect(
                 f"{here.name} knows its own pods by address, and those in {there.name} only as their gateway",
-                hosts.keys() == here.addresses | gateways,
+                hosts.keys() == here.addresses | there.gateways,
             )
-            direct, through = (
-                sum(hosts[address].weight for address in addresses if address in hosts) for addresses in (here.addresses, gateways)
-            )
-            self._expect(
-                f"the gateway weighs as much as the {len(there.reviews)} pods behind it",
-                through > 0 and through * len(here.reviews) == direct * len(there.reviews),
-                f"{through} to {direct}",
-            )
+            exact = _is_exact(here, there, hosts)
+            self._expect(f"the gateway weighs as much as the {len(there.reviews)} pods behind it", exact, str(hosts))
 
     async def _pages(self, side: Side) -> list[Page]:
         heading(f"{_PAGES} requests to productpage in {side.name}, and the calls that they took")
@@ -143,7 +138,7 @@ class Demo:
     async def _failover(self) -> None:
         heading(f"Stopping reviews in {self.home.name}: {', '.join(pod.key.name for pod in self.home.reviews)}")
         await self.lab.stop(f"{self.home.name}/reviews")
-        took = await self._until(lambda hosts: not self.home.addresses & hosts.keys())
+        took = await self._until(self.home, lambda hosts: not self.home.addresses & hosts.keys())
         self._expect(f"{self.home.client.key.name} is told {_after(took)} the last of them ended", took is not None)
         self._tell_hosts(self.home, await self._hosts(self.home))
         pages = await self._visit(self.home)
@@ -158,7 +153,7 @@ class Demo:
     async def _recovery(self) -> None:
         heading("Starting them again")
         await self.lab.start(f"{self.home.name}/reviews")
-        took = await self._until(lambda hosts: self.home.addresses <= hosts.keys())
+        took = await self._until(self.home, lambda hosts: self.home.addresses <= hosts.keys())
         self._expect(f"{self.home.client.key.name} has them back {_after(took)} they were started", took is not None)
         pages = await self._visit(self.home)
         mine = [hop for hop in _reviews(pages) if hop.by.startswith(f"{self.home.name}/")]
@@ -193,11 +188,11 @@ class Demo:
         name = hostname(ServiceKey("default", "reviews"), self.lab.file.domain)
         return {address: state for address, state in (await outbound_hosts(side.client, name, _PORT)).items() if state.healthy}
 
-    async def _until(self, holds: Callable[[Mapping[str, HostState]], bool]) -> float | None:
-        """Seconds until it holds of what home knows of reviews; None if it does not in time."""
+    async def _until(self, side: Side, holds: Callable[[Mapping[str, HostState]], bool]) -> float | None:
+        """Seconds until it holds of what that side knows of reviews; None if it does not in time."""
         began = time.monotonic()
         while time.monotonic() - began < _SETTLING:
-            if holds(await self._hosts(self.home)):
+            if holds(await self._hosts(side)):
                 return time.monotonic() - began
             await asyncio.sleep(0.01)
         return None
@@ -212,8 +207,15 @@ class Demo:
     def _vip(self, side: Side, service: str) -> str:
         return next(vip for key, vip in self.lab.plan.vips.items() if (key.cluster, key.name) == (side.name, service))
 
-    def _gateways_of(self, side: Side) -> set[str]:
-        return {address for address, network in self.gateways.items() if network == side.network}
+    def _side(self, cluster: ClusterID) -> Side:
+        network = self.lab.file.network_of(cluster)
+        return Side(
+            name=cluster,
+            network=network,
+            client=self.lab.pod(f"{cluster}/productpage"),
+            reviews=self.lab.chosen(f"{cluster}/reviews"),
+            gateways={address for address, behind in self.gateways.items() if behind == network},
+        )
 
     def _address_of(self, named: str) -> str:
         return f"{self.lab.pod(named).placed.address.ip}:{_PORT}" if named else ""
@@ -244,6 +246,12 @@ class Demo:
         calls = Counter(row(hop) for page in pages for hop in page.hops)
         rows = [(*call, str(count)) for call, count in sorted(calls.items())]
         indented(table(("CALLER", "ASKS", "ANSWERED BY", "DIALLED", "WAY", "TIMES"), rows))
+
+
+def _is_exact(here: Side, there: Side, hosts: Mapping[str, HostState]) -> bool:
+    """Whether all of its own pods weigh to the gateways of the other side as there are pods here and there."""
+    own, others = (sum(hosts[address].weight for address in addresses & hosts.keys()) for addresses in (here.addresses, there.gateways))
+    return others > 0 and own * len(there.reviews) == others * len(here.reviews)
 
 
 def _check_is_bookinfo(file: LabFile) -> None:
