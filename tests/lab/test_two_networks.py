@@ -100,19 +100,19 @@ async def test_one_address_on_two_networks_reaches_the_right_pod_from_each(lab: 
     reviews, ratings = lab.pod("east/reviews-v1").placed.address, lab.pod("west/ratings").placed.address
     assert reviews.ip == ratings.ip
 
-    at_east, at_west = [await visit(lab, lab.pod(f"{side}/productpage"), PORT) for side in ("east", "west") for _ in range(1)]
     here: Any = (await fetch(f"http://{reviews.ip}:{PORT}/", namespace=beside(lab, EAST))).json()
     there: Any = (await fetch(f"http://{ratings.ip}:{PORT}/", namespace=beside(lab, WEST))).json()
-
-    assert at_east.complete
-    assert at_west.complete
-    assert (here["pod"], there["pod"]) == ("reviews-v1", "ratings-v1")
-    for side in ("east", "west"):
-        reached = set()
+    reached: dict[str, set[str]] = {}
+    for client in (lab.pod("east/productpage"), lab.pod("west/productpage")):
         for _ in range(8):
-            page = await visit(lab, lab.pod(f"{side}/productpage"), PORT)
-            reached |= {hop.by for hop in page.hops if hop.dialled == f"{reviews.ip}:{PORT}"}
-        assert reached <= {"east/reviews-v1" if side == "east" else "west/ratings-v1"}
+            page = await visit(lab, client, PORT)
+            assert page.complete, page
+            for hop in page.hops:
+                if hop.dialled == f"{reviews.ip}:{PORT}":
+                    reached.setdefault(hop.caller.cluster, set()).add(hop.by)
+
+    assert (here["pod"], there["pod"]) == ("reviews-v1", "ratings-v1")
+    assert reached == {"east": {"east/reviews-v1"}, "west": {"west/ratings-v1"}}
 
 
 async def test_every_pod_of_a_service_answers_whichever_network_it_is_on(lab: Lab) -> None:
@@ -180,7 +180,7 @@ async def test_a_certificate_of_a_foreign_root_is_refused(lab: Lab, elsewhere: A
     heard = await at_west(lab, sni=sni_name(PORT, full_name("ratings")), certificate=leaf(elsewhere, PRODUCTPAGE, tmp_path / "leaf.pem"))
 
     assert heard.line == ""
-    assert "unknown ca" in heard.error.lower() or "UNKNOWN_CA" in heard.error, heard
+    assert "alert" in heard.error.lower(), heard
     assert await stat(lab.pod("west/ratings"), "fail_verify_error") == before + 1
 
 
