@@ -1,0 +1,159 @@
+"""The running control plane: everything built, wired, started, and drained in order.
+
+    files, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
+                                     |
+              admin HTTP, Inspect ---'
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+from steersman.admin.counters import Counters
+from steersman.admin.http import serve_http
+from steersman.admin.inspect import serve_inspect
+from steersman.admin.state import ConnectionStatus, SourceStatus
+from steersman.graph import Reader
+from steersman.model.facts import LeafKey
+from steersman.pipeline import Pipeline
+from steersman.server.engine import Engine
+from steersman.server.sources import Source, Sources
+from steersman.server.transport import XDSServer
+from steersman.settings import Settings
+from steersman.sources.ca import CertificateAuthority
+from steersman.sources.configuration import configuration_facts
+from steersman.sources.dns import Resolver
+from steersman.sources.files import FileSource, directories_of
+
+log = logging.getLogger("steersman")
+
+T = TypeVar("T")
+
+CA_TIMEOUT = 30.0
+"""Seconds that readiness waits for the certificate authority's directory."""
+DRAIN = 5.0
+"""Seconds over which streams are ended, so that not all of them come to the next server at once."""
+_COLLECT_AFTER = 50_000
+"""Objects made before the cyclic collector looks at the young ones: nearly nothing here is cyclic, and each look holds the event loop."""
+
+
+def serve(settings: Settings) -> int:
+    """Runs the control plane until SIGTERM or SIGINT, then drains it. Returns 0.
+
+    Raises ConfigError where the configuration can't be served: a source of a kind that is not there, an address that is taken.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    asyncio.run(Server(settings).run())
+    return 0
+
+
+class Server:
+    """One control plane. It is the admin interfaces' ServerState."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.instance = socket.gethostname()
+        self.started = time.time()
+        self.pipeline = Pipeline()
+        self.counters = Counters()
+        self.directories = directories_of(settings)
+        self.engine = Engine(self.pipeline, self, self.counters)
+        self.feeds = Sources(self.engine, self.counters)
+        self.ca = CertificateAuthority(settings.ca.directory, [cluster.config for cluster in settings.clusters], settings.mesh)
+        self.resolver = Resolver()
+        self.files = FileSource(self.directories)
+        self.xds = XDSServer(self.engine, settings.server.xds, self.counters)
+        self.draining = False
+
+    # -- what the pipeline wants ----------------------------------------------------------------------------------------------
+
+    def want_leaves(self, leaves: frozenset[LeafKey]) -> None:
+        self.ca.want(leaves)
+
+    def want_names(self, names: frozenset[str]) -> None:
+        self.resolver.want(names)
+
+    # -- what the admin interfaces see ----------------------------------------------------------------------------------------
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        return sorted((connection.status() for connection in self.engine.connections), key=lambda status: (status.proxy.id, status.id))
+
+    def sources(self) -> Sequence[SourceStatus]:
+        return self.feeds.statuses()
+
+    def not_ready(self) -> Sequence[str]:
+        if self.draining:
+            return ("the server is draining: it is about to end",)
+        if self.engine.ready.is_set():
+            return ()
+        return self.feeds.waited_for() or ("the first generation is being computed",)
+
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        return await self.engine.ask(question)
+
+    # -- running --------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serves until it is told to stop by SIGTERM or SIGINT, then drains."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with AsyncExitStack() as listening, asyncio.TaskGroup() as tasks:
+            await self._listen(listening)
+            running = [
+                tasks.create_task(self.engine.run(), name="engine"),
+                *self._start_sources(tasks),
+                tasks.create_task(self._become_ready(), name="readiness"),
+            ]
+            await stop.wait()
+            await self._drain()
+            for task in running:
+                task.cancel()
+        log.info("ended")
+
+    async def _listen(self, listening: AsyncExitStack) -> None:
+        """Takes the addresses first, so that a taken one is told before anything else is done. Streams wait until the mesh is known."""
+        server = self.settings.server
+        runner, admin_port = await serve_http(self, server.admin.address.host, server.admin.address.port)
+        listening.push_async_callback(runner.cleanup)
+        inspect, inspect_port = await serve_inspect(self, str(server.inspect.address))
+        listening.push_async_callback(inspect.stop, 0.5)
+        xds_port = await self.xds.start()
+        listening.push_async_callback(self.xds.stop)
+        log.info("xDS on %s, admin on %s, inspect on %s", xds_port, admin_port, inspect_port)
+
+    def _start_sources(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        self.engine.submit(configuration_facts(self.settings, self.started))
+        for cluster in self.settings.clusters:
+            name = cluster.config.name
+            self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, lambda of=name: self._ignored(of)))
+        self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))
+        self.feeds.add(Source("dns", "dns", "resolv.conf", None))
+        clusters = tuple(self.directories)
+        return [
+            tasks.create_task(self.feeds.supervise(clusters, lambda: self.files.run), name="files"),
+            tasks.create_task(self.feeds.supervise(("ca",), lambda: self.ca.run), name="ca"),
+            tasks.create_task(self.feeds.supervise(("dns",), lambda: self.resolver.run), name="dns"),
+        ]
+
+    async def _become_ready(self) -> None:
+        await self.feeds.synced()
+        # What the sources told so far is in the engine's inbox before any stream's joining is: the first answers know all of it.
+        self.engine.ready.set()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER, 20, 50)
+        log.info("ready: %d objects of %d clusters", sum(self.pipeline.held.values()), len(self.settings.clusters))
+
+    async def _drain(self) -> None:
+        log.info("draining: readiness is off, streams are ended within %g s", DRAIN)
+        self.draining = True
+        await self.xds.drain(DRAIN)

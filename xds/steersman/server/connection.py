@@ -1,0 +1,252 @@
+"""The shell around one stream: it reads requests, writes responses, wakes when something changes or is overdue, and decides nothing.
+
+    requests --> stream --actions--> perform --> outbox --> writer --> client
+    changes, deadlines --> pump --'
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
+
+from steersman.admin.counters import Counters
+from steersman.admin.state import ConnectionStatus
+from steersman.ads import codec
+from steersman.ads.delta import DeltaStream
+from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Withheld
+from steersman.ads.shared import Shared
+from steersman.ads.sotw import SotwStream
+from steersman.errors import ProtocolError
+from steersman.model.proxy import Proxy
+from steersman.names import SDS, TYPE_NAMES
+from steersman.snapshot.table import Change, Refused, RefusedTable, Table
+
+if TYPE_CHECKING:
+    from steersman.server.transport import Transport
+
+log = logging.getLogger("steersman.xds")
+
+_PERMISSION_DENIED: Final = 7
+_NO_SECRETS: Final = RefusedTable(
+    Refused(
+        code=_PERMISSION_DENIED,
+        text="private keys are not sent over plaintext to an address that is not loopback; set server.xds.insecureSecrets to allow it",
+    )
+)
+_IDS = itertools.count(1)
+
+
+class Standing(Protocol):
+    """A stream's place in the mesh for as long as it lives."""
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """By type URL; a type that is missing is not for this proxy."""
+
+    def hold(self, type_url: str, names: frozenset[str] | None) -> None:
+        """Needs exactly these names from now on (None: all there are); what of them is pending arrives as changes."""
+
+    def release(self) -> None:
+        """The stream has ended."""
+
+
+class Serving(Protocol):
+    """What connections need of the server."""
+
+    async def attach(self, proxy: Proxy, connection: "Connection") -> Standing:
+        """Enters the proxy into the mesh; returns when the mesh is known and the proxy's tables are."""
+
+
+class Connection:
+    """One stream. The server tells it `changed`, `retabled` and `drain`, each in the turn in which the tables moved; `run` is its life."""
+
+    def __init__(
+        self, serving: Serving, transport: "Transport", variant: Variant, counters: Counters, shared: Shared, *, secrets: bool
+    ) -> None:
+        self.id = f"{next(_IDS):x}"
+        self.peer = transport.peer
+        self.ended = "CANCELLED"
+        self._serving = serving
+        self._transport = transport
+        self._variant = variant
+        self._counters = counters
+        self._shared = shared
+        self._secrets = secrets
+        self._connected = time.time()
+        self._proxy = Proxy(id="")
+        self._agent = ""
+        self._standing: Standing | None = None
+        self._stream: Any = None
+        self._outbox: deque[Send] = deque()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._since: float | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._close: Close | None = None
+
+    # -- told by the server ---------------------------------------------------------------------------------------------------
+
+    def changed(self, type_url: str, changes: Sequence[Change], since: float | None = None) -> None:
+        """The table of that type has changed. `since`: wall clock seconds when the earliest fact behind it was seen."""
+        self._stream.changed(type_url, changes)
+        self._since = since if self._since is None else min(self._since, since or self._since)
+        self._wake.set()
+
+    def retabled(self, type_url: str, table: Table) -> None:
+        """The proxy stands at another table from now on."""
+        if type_url != SDS or self._secrets:
+            self._stream.retable(type_url, table)
+            self._wake.set()
+
+    def drain(self) -> None:
+        """Ends the stream: the client keeps what it has and finds another server, or this one again."""
+        self._end(Close("UNAVAILABLE", "the server is going away; connect again"))
+
+    def status(self) -> ConnectionStatus:
+        return ConnectionStatus(
+            id=self.id,
+            proxy=self._proxy,
+            peer=self.peer,
+            variant=self._variant,
+            connected=self._connected,
+            agent=self._agent,
+            channels=self._stream.status() if self._stream is not None else (),
+        )
+
+    # -- running --------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Close | None:
+        """Lives as long as the stream does. Returns the status with which it is to be ended; None: the client has ended it."""
+        self._task = asyncio.current_task()
+        writer: asyncio.Task[None] | None = None
+        try:
+            raw = await self._transport.read()
+            if raw is None:
+                self.ended = "OK"
+                return None
+            opening = codec.opening(self._variant, raw, self.peer)
+            self._proxy, self._agent = opening.proxy, opening.agent
+            self._standing = await self._serving.attach(opening.proxy, self)
+            self._stream = self._opened(opening)
+            writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
+            writer.add_done_callback(self._written)
+            self._received(opening.request)
+            while (raw := await self._transport.read()) is not None:
+                self._received(codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw))
+            self.ended = "OK"
+            return None
+        except ProtocolError as error:
+            self._close = Close(error.code, str(error))
+            return self._closed()
+        except asyncio.CancelledError:
+            if self._close is None or self._task is None:
+                raise
+            self._task.uncancel()
+            return self._closed()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if writer is not None:
+                writer.cancel()
+            if self._standing is not None:
+                self._standing.release()
+
+    def _opened(self, opening: codec.Opening) -> Any:
+        assert self._standing is not None
+        tables = dict(self._standing.tables)
+        if not self._secrets:
+            tables[SDS] = _NO_SECRETS
+        kind = DeltaStream if self._variant is Variant.DELTA else SotwStream
+        return kind(tables, node_id=opening.proxy.id, nonces=f"{self.id}-", shared=self._shared, largest=opening.largest)
+
+    def _closed(self) -> Close | None:
+        assert self._close is not None
+        self.ended = self._close.code
+        return self._close
+
+    def _received(self, request: Any) -> None:
+        self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
+
+    async def _write(self) -> None:
+        """Writes what is due, one response after the other; what changes while the client doesn't read waits in the tables."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            since, self._since = self._since, None
+            self._perform(self._stream.pump(loop.time()))
+            sent = bool(self._outbox)
+            while self._outbox:
+                await self._transport.write(codec.encode(self._outbox.popleft()))
+            if sent and since is not None:
+                self._counters.convergence.observe(max(0.0, time.time() - since))
+
+    def _written(self, writer: asyncio.Task[None]) -> None:
+        """The writer ends only with the stream; if it failed, the client is gone or we have a bug."""
+        if not writer.cancelled() and (error := writer.exception()) is not None and self._close is None:
+            log.info("stream %s of %s ended while it was written to: %s", self.id, self._proxy.id, error)
+            self._end(Close("UNAVAILABLE", "the stream broke"))
+
+    def _end(self, close: Close) -> None:
+        if self._close is None:
+            self._close = close
+            if self._task is not None:
+                self._task.cancel()
+
+    def _overdue(self) -> None:
+        """A deadline of the stream has come. A writer that is held by the client could not see to it."""
+        self._timer = None
+        self._perform(self._stream.pump(asyncio.get_running_loop().time()))
+
+    # -- actions --------------------------------------------------------------------------------------------------------------
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._act(action)
+        if self._outbox:
+            self._wake.set()
+        deadline = self._stream.deadline()
+        if deadline is not None and (self._timer is None or self._timer.when() > deadline):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._overdue)
+
+    def _act(self, action: Action) -> None:
+        counters = self._counters
+        match action:
+            case Send():
+                short = _short(action.response.type_url)
+                counters.pushes[short] += 1
+                counters.pushed_resources[short] += len(action.response.resources)
+                counters.pushed_bytes[short] += sum(len(part) for resource in action.response.resources for part in resource.parts)
+                self._outbox.append(action)
+            case Subscribed():
+                assert self._standing is not None
+                self._standing.hold(action.type_url, action.names)
+            case Acked():
+                pass
+            case Nacked():
+                counters.rejects[_short(action.type_url)] += 1
+                words = (_short(action.type_url), ", ".join(action.names), self._proxy.id, self.peer, action.error.text)
+                log.warning("NACK of %s %s by %s (%s), which keeps what it had: %s", *words)
+            case Stale():
+                counters.expired_nonces[_short(action.type_url)] += 1
+            case Withheld():
+                log.error("%s %s has %d bytes, too many for %s, which is told of an error instead", *_named(action), self._proxy.id)
+            case NodeChanged():
+                log.warning("%s calls itself %s in mid-stream: ignored, the first name holds", self._proxy.id, action.node_id)
+            case Close():
+                self._end(action)
+            case _:
+                assert_never(action)
+
+
+def _named(withheld: Withheld) -> tuple[str, str, int]:
+    return _short(withheld.type_url), withheld.name, withheld.size
+
+
+def _short(type_url: str) -> str:
+    return TYPE_NAMES.get(type_url, type_url)

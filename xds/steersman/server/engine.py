@@ -1,0 +1,238 @@
+"""The engine's room: the one task that owns the pipeline and the tables.
+
+    sources --facts--.
+    streams --needs--+--> inbox --> settle in steps --> publish --> streams
+    questions -------'                                        '--> wants --> sources
+
+Nothing waits for a fixed time: the first thing after a quiet time settles at once, and what arrives while a settlement runs waits for the
+next one, all of it together.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from steersman.admin.counters import Counters
+from steersman.graph import Reader
+from steersman.model.facts import Delete, Fact, LeafKey, Origin, Upsert
+from steersman.model.objects import Kind
+from steersman.model.proxy import Proxy
+from steersman.pipeline import Pipeline
+from steersman.registry.collections import LEAVES, RESOLVED
+from steersman.server.connection import Connection
+from steersman.snapshot.cache import Names, Place, Published, SnapshotCache
+from steersman.snapshot.table import LayeredTable
+
+log = logging.getLogger("steersman.engine")
+
+T = TypeVar("T")
+
+STEP = 0.010
+"""Seconds of the event loop that a turn takes at a stretch."""
+
+
+class Wants(Protocol):
+    """Whoever performs what the pipeline needs from outside. Told whenever the set changed, always the whole set."""
+
+    def want_leaves(self, leaves: frozenset[LeafKey]) -> None: ...
+
+    def want_names(self, names: frozenset[str]) -> None: ...
+
+
+class Standing:
+    """A stream's place in the mesh, as its connection holds it (see server.connection.Standing)."""
+
+    def __init__(self, engine: "Engine", place: Place) -> None:
+        self._engine = engine
+        self.place = place
+
+    @property
+    def tables(self) -> Mapping[str, LayeredTable]:
+        return self.place.tables
+
+    def hold(self, type_url: str, names: Names) -> None:
+        """Needs exactly these names of that type from now on; what they hold arrives as changes."""
+        self._engine.enter(lambda: self._engine.cache.hold(self.place, type_url, names))
+
+    def release(self) -> None:
+        """The stream has ended."""
+        self._engine.enter(lambda: self._engine.detach(self.place))
+
+
+class _Stream:
+    """A connected stream, from its joining on."""
+
+    __slots__ = ("connection", "joined", "proxy")
+
+    def __init__(self, connection: Connection, proxy: Proxy, joined: "asyncio.Future[Standing]") -> None:
+        self.connection = connection
+        self.proxy = proxy
+        self.joined = joined
+
+
+class Engine:
+    """Everything enters by `submit`, `enter`, `attach` or `ask`, and takes effect with the next generation.
+
+    `ready` is set from outside, once the sources have told what they had: until then streams wait.
+    """
+
+    def __init__(self, pipeline: Pipeline, wants: Wants, counters: Counters) -> None:
+        self.pipeline = pipeline
+        self.cache = SnapshotCache(pipeline.graph)
+        self.ready = asyncio.Event()
+        self._wants = wants
+        self._counters = counters
+        self._inbox: list[Callable[[], None] | Sequence[Fact]] = []
+        self._questions: list[Callable[[], None]] = []
+        self._arrived = asyncio.Event()
+        self._streams: dict[Place, _Stream] = {}
+        self._of_node: dict[str, list[Place]] = {}
+        self._joining: list[Place] = []
+
+    # -- in -------------------------------------------------------------------------------------------------------------------
+
+    def submit(self, facts: Sequence[Fact]) -> None:
+        """Facts, taken together in one generation."""
+        self._inbox.append(facts)
+        self._arrived.set()
+
+    def enter(self, change: Callable[[], None]) -> None:
+        """A change of needs, made between settlements."""
+        self._inbox.append(change)
+        self._arrived.set()
+
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        """Puts a question to the settled pipeline. What it has to compute for the answer is not kept."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def put() -> None:
+            if answer.done():
+                return
+            try:
+                answer.set_result(question(self.pipeline.graph.ask))
+            except Exception as error:  # noqa: BLE001 - it is the asker's, and is raised there
+                answer.set_exception(error)
+
+        self._questions.append(put)
+        self._arrived.set()
+        return await answer
+
+    async def attach(self, proxy: Proxy, connection: Connection) -> Standing:
+        """A proxy's stream begins: waits until the mesh is known, then until the proxy's tables are."""
+        await self.ready.wait()
+        joined: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        self.enter(lambda: self._join(_Stream(connection, proxy, joined)))
+        try:
+            return await joined
+        except asyncio.CancelledError:
+            if joined.done() and not joined.cancelled():
+                joined.result().release()
+            raise
+
+    def _join(self, stream: _Stream) -> None:
+        if stream.joined.done():
+            return
+        place = self.cache.join(stream.proxy.id)
+        self._streams[place] = stream
+        self._of_node.setdefault(stream.proxy.id, []).append(place)
+        self._joining.append(place)
+        self._tell_proxy(stream)
+
+    def detach(self, place: Place) -> None:
+        """A stream has ended. Where a proxy has several (an old half-open one, say), the youngest that is left describes it."""
+        self.cache.leave(place)
+        del self._streams[place]
+        places = self._of_node[place.node_id]
+        places.remove(place)
+        if places:
+            self._tell_proxy(self._streams[places[-1]])
+        else:
+            del self._of_node[place.node_id]
+            self.pipeline.apply([Delete(kind=Kind.PROXY, key=place.node_id)])
+
+    def _tell_proxy(self, stream: _Stream) -> None:
+        origin = Origin(source="proxy", place=stream.connection.peer, seen=time.time())
+        self.pipeline.apply([Upsert(kind=Kind.PROXY, key=stream.proxy.id, value=stream.proxy, origin=origin)])
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Of all streams that stand somewhere, in the order in which they joined."""
+        return tuple(stream.connection for stream in self._streams.values())
+
+    # -- turning --------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turns for ever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """One generation: takes in all that waits, settles, publishes, answers."""
+        loop = asyncio.get_running_loop()
+        inbox, self._inbox = self._inbox, []
+        if inbox:
+            started = loop.time()
+            published = await self._settled(inbox)
+            self._counters.settling.observe(loop.time() - started)
+            self._count(published)
+            self._tell(published)
+        questions, self._questions = self._questions, []
+        for put in questions:
+            put()
+
+    async def _settled(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Published:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STEP
+        for entry in inbox:
+            if callable(entry):
+                entry()
+                continue
+            for fact in entry:
+                self.pipeline.apply((fact,))
+                if loop.time() >= until:
+                    await asyncio.sleep(0)
+                    until = loop.time() + STEP
+        run = self.pipeline.settling(self.cache.absorb)
+        while True:
+            try:
+                next(run)
+            except StopIteration as end:
+                return self.cache.publish(end.value)
+            if loop.time() >= until:
+                await asyncio.sleep(0)
+                until = loop.time() + STEP
+
+    def _count(self, published: Published) -> None:
+        counters, generation = self._counters, published.generation
+        counters.generations += 1
+        counters.computed += generation.computed
+        counters.failures += len(published.failed)
+        for (kind, _), origin in generation.causes:
+            counters.facts[kind, "upsert" if origin is not None else "delete"] += 1
+
+    def _tell(self, published: Published) -> None:
+        """Streams first: what they are sent must not wait for what the pipeline wants."""
+        for told in published.changes:
+            stream = self._streams[told.place]
+            if not stream.joined.done():
+                continue
+            if told.moved:
+                stream.connection.retabled(told.type_url, told.place.tables[told.type_url])
+            else:
+                stream.connection.changed(told.type_url, told.changes)
+        joining, self._joining = self._joining, []
+        for place in joining:
+            stream = self._streams[place]
+            if stream.joined.cancelled():
+                self.enter(lambda gone=place: self.detach(gone))  # type: ignore[misc]
+            else:
+                stream.joined.set_result(Standing(self, place))
+        for failure in published.failed:
+            log.error("a value could not be computed; what was sent of it before stays: %s", failure, exc_info=failure.__cause__)
+        if self.pipeline.graph.take_wants_changed():
+            self._wants.want_leaves(self.pipeline.graph.wanted(LEAVES))
+            self._wants.want_names(self.pipeline.graph.wanted(RESOLVED))

@@ -1,0 +1,137 @@
+"""gRPC under the streams: bytes in, bytes out, a status at the end. What is above this seam would run on another transport as well."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
+from typing import Any, Final, Protocol
+
+import grpc
+
+from steersman.admin.counters import Counters
+from steersman.ads.messages import Close, Variant
+from steersman.ads.shared import Shared
+from steersman.errors import ConfigError
+from steersman.server.connection import Connection, Serving
+from steersman.settings import XDSSettings
+
+log = logging.getLogger("steersman.xds")
+
+SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+LARGEST_REQUEST: Final = 16 * 1024 * 1024
+"""Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names take 5 MB; gRPC's own limit of 4 MiB would end such a stream unexplained."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", LARGEST_REQUEST),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # two servers would share the address by chance
+    ("grpc.server.max_pending_requests", 100_000),  # else streams past about a thousand at once are refused
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # clients may ping as often as this
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_STATUS: Final = {code.name: code for code in grpc.StatusCode}
+
+
+class Transport(Protocol):
+    """One stream's bytes. `peer`: the client's address as gRPC writes it."""
+
+    peer: str
+
+    async def read(self) -> bytes | None:
+        """The next message; None when the client has said all that it had to say."""
+
+    async def write(self, message: bytes) -> None:
+        """Returns when there is room for another: a client that doesn't read holds its writer here."""
+
+
+class GrpcTransport:
+    """A stream of grpc.aio."""
+
+    __slots__ = ("_context", "peer")
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.peer: str = context.peer()
+
+    async def read(self) -> bytes | None:
+        message = await self._context.read()
+        return None if message is grpc.aio.EOF else message
+
+    async def write(self, message: bytes) -> None:
+        await self._context.write(message)
+
+
+class XDSServer:
+    """The xDS address: accepts streams from `start` on, until `stop`."""
+
+    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters) -> None:
+        self._serving = serving
+        self._settings = settings
+        self._counters = counters
+        self._shared = Shared()
+        self._connections: dict[Connection, None] = {}
+        self._server: Any = None
+        self._draining = False
+        self._secrets = settings.insecure_secrets or _is_loopback(settings.address.host)
+
+    async def start(self) -> int:
+        """The port it has. Raises ConfigError where the address can't be had."""
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=None)
+        handlers = {
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.SOTW)),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.DELTA)),
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        address = self._settings.address
+        try:
+            port: int = self._server.add_insecure_port(str(address))
+        except RuntimeError as error:
+            raise ConfigError("server.xds", "address", str(address), "an address of this machine that is free") from error
+        await self._server.start()
+        return port
+
+    async def drain(self, seconds: float) -> None:
+        """Ends the streams one after the other, spread over at most so long, the oldest first; new ones are refused."""
+        self._draining = True
+        connections = list(self._connections)
+        pause = min(seconds / (len(connections) + 1), 0.005)
+        for connection in connections:
+            connection.drain()
+            await asyncio.sleep(pause)
+
+    async def stop(self) -> None:
+        """Ends what is left."""
+        if self._server is not None:
+            await self._server.stop(grace=1.0)
+
+    def _method(self, variant: Variant) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+        async def method(requests: AsyncIterator[bytes], context: Any) -> None:
+            transport = GrpcTransport(context)
+            if self._draining:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
+            connection = Connection(self._serving, transport, variant, self._counters, self._shared, secrets=self._secrets)
+            self._connections[connection] = None
+            self._counters.streams[variant] += 1
+            try:
+                end = await connection.run()
+            finally:
+                del self._connections[connection]
+                self._counters.closed[connection.ended] += 1
+            if end is not None:
+                await context.abort(_STATUS[end.code], end.text)
+
+        return method
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+__all__ = ["Close", "GrpcTransport", "Transport", "XDSServer"]
