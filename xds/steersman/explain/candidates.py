@@ -21,7 +21,7 @@ from steersman.model.mesh import (
 )
 from steersman.model.objects import Kind, Service
 from steersman.registry.cells import dropped_from
-from steersman.registry.collections import CELL_INDEX, ENDPOINT_SOURCES
+from steersman.registry.collections import CELL_INDEX, CELLS, ENDPOINT_SOURCES, CellKey
 from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import VERDICTS, SeenKey, VerdictKey
@@ -92,8 +92,9 @@ class _Judge:
             return
         if (endpoint.address, endpoint.port, endpoint.traits) in self._without:
             note = "an endpoint on another network has the same address, and to this proxy both are direct"
+            because = tuple(self._standing(endpoint))
             yield self._candidate(
-                endpoint.address, endpoint.port, endpoint.workload, Rule.DUPLICATE, (endpoint.source,), note, endpoint.source, endpoint
+                endpoint.address, endpoint.port, endpoint.workload, Rule.DUPLICATE, because, note, endpoint.source, endpoint
             )
             return
         verdict = self._read(VERDICTS, VerdictKey(endpoint.traits, self._assignment.key.horizon))
@@ -101,6 +102,16 @@ class _Judge:
         because = tuple(dict.fromkeys((*self._own_reasons(verdict, endpoint.workload), *verdict.because)))
         gateways = tuple(f"{gateway.address}:{gateway.port}" for gateway in verdict.gateways)
         yield self._candidate(endpoint.address, endpoint.port, endpoint.workload, rule, because, note, endpoint.source, endpoint, gateways)
+
+    def _standing(self, lost: Endpoint) -> Iterator[ObjectRef]:
+        """What lists the endpoint that stands for this one's address."""
+        place = (lost.address, lost.port)
+        for group in self._seen.groups:
+            for traits in group.direct:
+                if traits != lost.traits and (*place, traits) not in self._without:
+                    for other in self._read(CELLS, CellKey(self._assignment.key.port, traits)):
+                        if (other.address, other.port) == place:
+                            yield other.source
 
     def _folded(self, verdict: Verdict, locality: Locality) -> tuple[Rule, str]:
         """Rule 7 as it touches an endpoint: the gateways before it may stand with another locality."""

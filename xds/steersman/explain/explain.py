@@ -11,7 +11,7 @@ from steersman.explain.explanation import Explanation, Gateway, Place, PortExpla
 from steersman.explain.service_names import UnknownService
 from steersman.graph import Collection, NodeRef, Reader, Table
 from steersman.model.facts import Origin
-from steersman.model.ids import NetworkID, ServiceKey, ServicePortKey
+from steersman.model.ids import Locality, NetworkID, ServiceKey, ServicePortKey
 from steersman.model.mesh import MeshService, ObjectRef, ServicePort, Standpoint
 from steersman.model.objects import Kind
 from steersman.names import EDS, outbound_cluster, sni_name
@@ -176,7 +176,7 @@ def _port_notes(read: Reader, assignment: Assignment) -> Iterator[str]:
         yield "weights were scaled down to fit Envoy's limit of 2^32-1, and gateways' shares rounded"
     for folded in seen.folded:
         at = f"{folded.gateway.address}:{folded.gateway.port}"
-        yield f"gateway {at} fronts {_named(folded.locality)} too: that share, {folded.weight}, stands with {_named(folded.into)}"
+        yield f"gateway {at} also fronts {_named(folded.locality)}: their share of it, {folded.weight}, stands with {_named(folded.into)}"
     for gateway in seen.shadowed:
         yield f"gateway {gateway.address}:{gateway.port} carries nothing here: an endpoint that is reached directly has the same address"
     for network in _networks(read, assignment):
@@ -193,8 +193,8 @@ def _networks(read: Reader, assignment: Assignment) -> Iterable[NetworkID]:
     return sorted(found - {assignment.key.horizon.network, NetworkID("")})
 
 
-def _named(locality: object) -> str:
-    return str(locality) or "no locality"
+def _named(locality: Locality) -> str:
+    return f"endpoints in {locality}" if any(locality) else "endpoints of no known locality"
 
 
 def _facts(inputs: Iterable[NodeRef], written: Written) -> Iterator[Reference]:
