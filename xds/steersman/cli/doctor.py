@@ -61,4 +61,4 @@ def _text(found: "list[pb.Finding]") -> str:
         at = f"\n  at      {one.place}" if one.place else ""
         blocks.append(f"{severity} {one.id}: {one.object}{at}\n  cause   {one.cause}\n  remedy  {one.remedy}\n")
     total = ", ".join(f"{count} {severity}{'s' if count > 1 and severity != 'info' else ''}" for severity, count in counts.items())
-    return "\n".join([*blocks, f"{len(found)} findings: {total}\n" if found else "No findings.\n"])
+    return "\n".join([*blocks, f"{len(found)} finding{'s' if len(found) > 1 else ''}: {total}\n" if found else "No findings.\n"])

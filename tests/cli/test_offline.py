@@ -1,0 +1,267 @@
+"""render, explain and doctor read files alone: what they print, and what they leave alone."""
+
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from steersman import names
+from steersman.admin.protojson import as_dict, message_of
+from steersman.cli.node import read_node
+from steersman.cli.offline import NOT_SIGNED, offline
+from steersman.errors import ConfigError
+from steersman.explain.served import served_to
+from tests.cli.conftest import Ran, inline, steersman
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
+HELLO = "outbound|80||hello.demo.svc.cluster.local"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    file = tmp_path / "node.yaml"
+    file.write_text("id: sidecar~10.10.0.9~client-1.demo~cluster.local\nmetadata: {CLUSTER_ID: east, SERVICE_ACCOUNT: client}\n")
+    return file
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Path:
+    """A cluster with a service of an HTTP and a TCP port, and one pod."""
+    (tmp_path / "east").mkdir()
+    (tmp_path / "east" / "objects.yaml").write_text(OBJECTS)
+    config = tmp_path / "steersman.yaml"
+    config.write_text("clusters: [{name: east, files: east}]\n")
+    return config
+
+
+OBJECTS = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec:
+  clusterIP: 10.96.0.7
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: demo, labels: {app: web}}
+status: {phase: Running, podIP: 10.0.0.7, conditions: [{type: Ready, status: "True"}]}
+"""
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+async def render(config: Path, node: Path, *options: str) -> dict[str, list[dict[str, Any]]]:
+    ran = await inline("render", "-c", str(config), "--node", str(node), *options)
+    assert (ran.code, ran.err) == (0, "")
+    found: dict[str, list[dict[str, Any]]] = json.loads(ran.out) if "json" in options else yaml.safe_load(ran.out)
+    return found
+
+
+def named(found: list[dict[str, Any]]) -> list[str]:
+    return [one.get("name") or one["cluster_name"] for one in found]
+
+
+async def test_render_prints_one_object_with_all_five_keys(node: Path) -> None:
+    ran = await steersman("render", "-c", EXAMPLE, "--node", node)
+    assert (ran.code, ran.err) == (0, "")
+    found = yaml.safe_load(ran.out)
+    assert list(found) == ["clusters", "endpoints", "listeners", "routes", "secrets"]
+    assert all(named(resources) == sorted(named(resources)) for resources in found.values())
+    assert HELLO in named(found["clusters"])
+
+
+async def test_json_and_yaml_say_the_same(node: Path) -> None:
+    assert await render(EXAMPLE, node, "-o", "json") == await render(EXAMPLE, node)
+
+
+async def test_field_names_are_envoys_own(node: Path) -> None:
+    found = await render(EXAMPLE, node)
+    cluster = next(one for one in found["clusters"] if one["name"] == HELLO)
+    assert "connect_timeout" in cluster
+    assert "eds_cluster_config" in cluster
+
+
+async def test_there_is_an_assignment_for_each_eds_cluster(node: Path) -> None:
+    found = await render(EXAMPLE, node)
+    asked = [one.get("eds_cluster_config", {}).get("service_name") or one["name"] for one in found["clusters"] if one.get("type") == "EDS"]
+    assert asked
+    assert sorted(asked) == named(found["endpoints"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("cds", "clusters"), ("eds", "endpoints"), ("lds", "listeners"), ("rds", "routes"), ("sds", "secrets")]
+)
+async def test_one_type_leaves_the_other_lists_empty_and_is_the_same_as_among_all(kind: str, key: str, node: Path) -> None:
+    everything = await render(EXAMPLE, node)
+    one = await render(EXAMPLE, node, "--type", kind)
+    assert one == {name: everything[name] if name == key else [] for name in everything}
+    assert one[key]
+
+
+async def test_the_example_is_seen_through_its_gateway(node: Path) -> None:
+    found = await render(EXAMPLE, node, "--type", "eds")
+    hello = next(one for one in found["endpoints"] if one["cluster_name"] == HELLO)
+    addresses = [
+        (member["endpoint"]["address"]["socket_address"]["address"], member["endpoint"]["address"]["socket_address"]["port_value"])
+        for group in hello["endpoints"]
+        for member in group["lb_endpoints"]
+    ]
+    assert addresses == [("192.0.2.7", 15443)]
+
+
+def test_what_is_rendered_is_what_a_stream_would_be_sent(node: Path) -> None:
+    proxy = read_node(node)
+    mesh = offline(str(EXAMPLE))
+    mesh.connect(proxy)
+    types = tuple(names.TYPE_NAMES)
+    rendered = {url: {one.name: one.body for one in found} for url, found in mesh.served(proxy, types).items()}
+    held: dict[str, dict[str, bytes]] = {}
+    for one in served_to(mesh.pipeline.graph.ask, proxy.id, types):
+        if one.resource is not None:
+            held.setdefault(one.type_url, {})[one.name] = one.resource.body
+    assert rendered == held
+
+
+async def test_secrets_are_there_without_keys_and_nothing_is_written(mesh: Path, node: Path) -> None:
+    before = sorted(mesh.parent.rglob("*"))
+    found = await render(mesh, node)
+    assert named(found["secrets"]) == ["ROOTCA", "default"]
+    root, own = found["secrets"]
+    texts = {
+        "root": root["validation_context"]["trusted_ca"],
+        "chain": own["tls_certificate"]["certificate_chain"],
+        "key": own["tls_certificate"]["private_key"],
+    }
+    assert {name: b64decode(source["inline_bytes"]) for name, source in texts.items()} == {
+        "root": NOT_SIGNED,
+        "chain": NOT_SIGNED,
+        "key": b"[redacted]",
+    }
+    assert sorted(mesh.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id: x\nidd: y\n", 'has no field named "idd"'),
+        ("metadata: [1]\n", "metadata"),
+        ("- id: x\n", "expected an envoy.config.core.v3.Node"),
+        ("", "expected an envoy.config.core.v3.Node"),
+        ("id: [\n", "node.yaml:2: got"),
+        ("id: {}\n", "id"),
+        ("id: x\nmetadata: {CLUSTER_ID: 2026-01-01}\n", "metadata"),
+    ],
+)
+async def test_a_node_that_is_none_exits_2_and_says_where(text: str, words: str, mesh: Path, node: Path) -> None:
+    write(node, text)
+    for args in (("render",), ("explain", "web")):
+        ran = await inline(args[0], "-c", str(mesh), "--node", str(node), *args[1:])
+        assert (ran.code, ran.out) == (2, "")
+        assert str(node) in ran.err
+        assert words in ran.err
+
+
+def test_a_node_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"node\.yaml: got 'bytes that are no UTF-8'"):
+        read_node(file)
+    with pytest.raises(ConfigError, match="expected a readable file"):
+        read_node(tmp_path)
+
+
+async def test_a_node_in_json_will_do(mesh: Path, node: Path) -> None:
+    write(node, json.dumps({"id": "sidecar~10.0.0.9~c.demo~cluster.local", "metadata": {"CLUSTER_ID": "east"}}))
+    assert "outbound|80||web.demo.svc.cluster.local" in named((await render(mesh, node))["clusters"])
+
+
+# -- explain ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_explain_says_by_which_rule_and_object_and_where_that_is_written(node: Path) -> None:
+    ran = await steersman("explain", "-c", EXAMPLE, "--node", node, "hello:http", "--facts")
+    assert (ran.code, ran.err) == (0, "")
+    line = next(line for line in ran.out.splitlines() if "west/demo/hello-1" in line)
+    assert "via-gateway" in line
+    assert "192.0.2.7:15443" in line
+    assert "eastwest.yaml:2)" in ran.out
+    assert "computed from " in ran.out
+
+
+async def test_explain_as_json_is_the_message_of_the_service(node: Path) -> None:
+    ran = await inline("explain", "-c", str(EXAMPLE), "--node", str(node), "hello", "-o", "json")
+    value = json.loads(ran.out)
+    assert value["service"] == "hello.demo.svc.cluster.local"
+    assert [(one["rule"], one["admitted"]) for one in value["ports"][0]["candidates"]] == [("via-gateway", True)]
+    assert value["ports"][0]["facts"]
+
+
+@pytest.mark.parametrize(("service", "code"), [("hallo", 1), ("hello:81", 1), ("", 2)])
+async def test_explain_of_what_is_not_there_says_so(service: str, code: int, node: Path) -> None:
+    ran = await inline("explain", "-c", str(EXAMPLE), "--node", str(node), service)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("steersman: ")
+
+
+# -- doctor -------------------------------------------------------------------------------------------------------------------
+
+
+async def doctor(config: Path, *options: str) -> Ran:
+    return await inline("doctor", "-c", str(config), *options)
+
+
+async def test_the_example_is_sound() -> None:
+    assert await steersman("doctor", "-c", EXAMPLE) == (0, "No findings.\n", "")
+    assert await doctor(EXAMPLE, "-o", "json") == (0, "[]\n", "")
+
+
+async def test_doctor_says_what_where_why_and_what_to_do(mesh: Path) -> None:
+    (mesh.parent / "east" / "more.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: lonely, namespace: demo}\n"
+        "spec: {clusterIP: 10.96.0.8, selector: {app: none}, ports: [{port: 80}]}\n"
+    )
+    ran = await doctor(mesh)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "warning selector-matches-nothing: Service east/demo/lonely\n"
+        f"  at      {mesh.parent}/east/more.yaml:1\n"
+        "  cause   no Pod in namespace demo of cluster east is labelled app=none\n"
+        "  remedy  correct the selector or the Pods' labels; nothing, if the workload is scaled to zero\n"
+        "\n"
+        "1 finding: 1 warning\n"
+    )
+    assert (await doctor(mesh, "--fail-on", "warning")).code == 1
+    found = json.loads((await doctor(mesh, "-o", "json")).out)
+    assert [(one["id"], one["severity"], one["object"]) for one in found] == [
+        ("selector-matches-nothing", "WARNING", "Service east/demo/lonely")
+    ]
+
+
+async def test_an_error_makes_the_exit_code_1(mesh: Path) -> None:
+    (mesh.parent / "east" / "more.yaml").write_text("kind: Service\n  bad: [\n")
+    ran = await doctor(mesh)
+    assert ran.code == 1
+    assert f"{mesh.parent}/east/more.yaml" in ran.out
+    assert ran.out.startswith("error ")
+
+
+async def test_a_broken_file_costs_the_others_nothing(mesh: Path, node: Path) -> None:
+    whole = await render(mesh, node)
+    (mesh.parent / "east" / "more.yaml").write_text("kind: Service\n  bad: [\n")
+    assert await render(mesh, node) == whole
+
+
+def test_resources_of_every_type_can_be_shown(node: Path) -> None:
+    proxy = read_node(node)
+    mesh = offline(str(EXAMPLE))
+    mesh.connect(proxy)
+    for url, resources in mesh.served(proxy, names.TYPE_NAMES).items():
+        for one in resources:
+            assert as_dict(message_of(url, one.body))
