@@ -141,10 +141,10 @@ def test_a_byte_order_mark_is_skipped() -> None:
 @pytest.mark.parametrize(
     ("form", "text", "line", "problem"),
     [
-        (Format.YAML, "kind: Pod\n---\nkind: [\n", 3, "did not find expected node"),
+        (Format.YAML, "kind: Pod\n---\nkind: [\n", 2, "did not find expected node"),
         (Format.YAML, "kind: Pod\n---\njust words\n", 2, "expected a Kubernetes object, found 'just words'"),
         (Format.YAML, "- a\n- b\n", 0, "expected a Kubernetes object"),
-        (Format.YAML, "kind: List\nitems:\n- kind: Pod\n- kind: [\n", 4, "expected node"),
+        (Format.YAML, "kind: List\nitems:\n- kind: Pod\n- kind: [\n", 3, "expected node"),
         (Format.YAML, "a: 1\nb: .nan\n", 0, ""),
         (Format.YAML, b"a: 1\nb: \xff\n", 1, "the byte 0xff is not UTF-8"),
         (Format.JSON, b'{"a":\n\n"\xe9"}', 2, "the byte 0xe9 is not UTF-8"),

@@ -151,9 +151,9 @@ class FileSource:
     """The directories of all clusters that have one. A file that can't be read costs itself, a directory that is missing its changes."""
 
     def __init__(self, directories: Mapping[ClusterID, Path], clock: Callable[[], float] = time.time) -> None:
+        self._directories = dict(directories)
         self._clock = clock
-        self._all = [_Watched(cluster, path) for cluster, path in directories.items()]
-        self._pool = ThreadPoolExecutor(1, "steersman-files")
+        self._all: list[_Watched] = []
         self._pace = Pace()
         self._refusal: Complaint | None = None
 
@@ -163,7 +163,9 @@ class FileSource:
         return {one.cluster: one.reader.directory.ignored for one in self._all}
 
     async def run(self, emit: Emit) -> None:
-        """Emits facts for ever: all of each directory and its Synced first, then what changes."""
+        """Emits facts for ever: all of each directory and its Synced first, then what changes. Each run starts from nothing."""
+        self._all = [_Watched(cluster, path) for cluster, path in self._directories.items()]
+        self._pool = ThreadPoolExecutor(1, "steersman-files")
         try:
             async with Parser() as parser:
                 while True:
@@ -227,6 +229,7 @@ class FileSource:
             for one in self._all:
                 if path == one.watched:
                     work.setdefault(one, _Look()).everything = True
+                    one.identity = None  # whatever stands there now, it is not known to be what is watched
                 elif path.startswith(f"{one.watched}/"):
                     self._add_change(work, one, path[len(one.watched) + 1 :], now)
 

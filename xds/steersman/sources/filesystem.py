@@ -67,8 +67,8 @@ def is_hidden(path: str) -> bool:
 
 def format_of(path: str) -> Format | None:
     """None for a file that isn't read."""
-    name = path.rpartition("/")[2]
-    return None if name.startswith(".") else FORMATS.get(f".{name.rpartition('.')[2].lower()}")
+    stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return FORMATS.get(f"{dot}{suffix.lower()}") if stem and not stem.startswith(".") else None
 
 
 def listing(root: Path) -> Listing | None:

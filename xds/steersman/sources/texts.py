@@ -268,10 +268,9 @@ def _yaml_objects(text: str, line: int) -> Iterator[Found]:
     try:
         for node in nodes_of(text):
             yield from _objects_of(node, values, "", "")
-    except YAMLProblem as error:
-        raise BrokenText(line + error.line, error.problem) from error
-    except BrokenText as error:
-        raise BrokenText(line + error.line, error.problem) from error
+    except (YAMLProblem, BrokenText) as error:
+        last = text.rstrip().count("\n")  # what is left open is found at the end, which may be an empty line
+        raise BrokenText(line + min(error.line, last), error.problem) from error
 
 
 def _objects_of(node: Any, values: PlainValues, api_version: str, kind: str) -> Iterator[Found]:
