@@ -37,14 +37,18 @@ class Envoy:
         self.log = log
 
     def get(self, path: str) -> tuple[int, str]:
-        host, _, port = self._admin.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        connection = self.connection()
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:
             connection.close()
+
+    def connection(self) -> http.client.HTTPConnection:
+        """To its admin interface."""
+        host, _, port = self._admin.rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=5)
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Counters and gauges whose names match."""
@@ -86,6 +90,10 @@ def running_envoy(node_id: str, xds: str, directory: Path, address: str) -> Iter
         process.wait(timeout=10)
 
 
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def free_port(address: str) -> int:
     with socket.socket() as probe:
         probe.bind((address, 0))
@@ -102,7 +110,8 @@ class _Echo(BaseHTTPRequestHandler):
         return "the-application"
 
     def do_GET(self) -> None:
-        body = json.dumps({"path": self.path, "version": self.request_version, "headers": dict(self.headers)}).encode()
+        seen = {"path": self.path, "version": self.request_version, "headers": dict(self.headers), "client": self.client_address[0]}
+        body = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -115,6 +124,10 @@ class _Echo(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, address: str, port: int) -> None:
+        self.address_family = family(address)
+        super().__init__((address, port), _Echo)
+
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer's asks DNS for its own name
 
@@ -123,7 +136,8 @@ class _Lines(socketserver.StreamRequestHandler):
     """Says hello first, then sends back what it gets."""
 
     def handle(self) -> None:
-        self.wfile.write(b"hello\n")
+        assert isinstance(self.server, _TCP)
+        self.wfile.write(self.server.greeting)
         while data := self.request.recv(4096):
             self.wfile.write(data)
 
@@ -132,6 +146,11 @@ class _TCP(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def __init__(self, address: str, port: int, name: str) -> None:
+        self.address_family = family(address)
+        self.greeting = f"hello from {name}\n".encode() if name else b"hello\n"
+        super().__init__((address, port), _Lines)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that reset are part of the tests."""
 
@@ -139,14 +158,14 @@ class _TCP(socketserver.ThreadingTCPServer):
 @contextmanager
 def http_app(address: str, port: int) -> Iterator[None]:
     """Answers GET with the request that it saw, as JSON."""
-    with _served(_Server((address, port), _Echo)):
+    with _served(_Server(address, port)):
         yield
 
 
 @contextmanager
-def tcp_app(address: str, port: int) -> Iterator[None]:
-    """Says "hello" to whoever connects, then echoes."""
-    with _served(_TCP((address, port), _Lines)):
+def tcp_app(address: str, port: int, name: str = "") -> Iterator[None]:
+    """Says "hello" (from `name`) to whoever connects, then echoes."""
+    with _served(_TCP(address, port, name)):
         yield
 
 
