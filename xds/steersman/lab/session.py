@@ -27,6 +27,8 @@ def up(named: str | None, *, isolate: bool | None) -> int:
     """Run a lab until Ctrl-C or SIGTERM."""
 
     file = read_lab(find_lab(named))
+    if killed := [run.id for run in runs() if not run.alive()]:
+        say(f"Left by labs that were killed or failed: {', '.join(killed)}; to remove it: steersman lab down")
 
     async def main() -> int:
         async with running(file, isolate=isolate, say=say) as lab, Remote(lab):
