@@ -27,6 +27,26 @@ def test_an_extension_that_nothing_imported_yet_is_shown_in_full() -> None:
     assert as_dict(cluster)["typed_extension_protocol_options"]["x"] == {"@type": kind, "rbac": {}}
 
 
+def test_maps_are_shown_by_key_however_deep_and_lists_and_fields_as_they_are() -> None:
+    keys = [f"k{number}" for number in range(10, 40)]
+    cluster = Cluster(name="a")
+    for key in reversed(keys):
+        cluster.metadata.filter_metadata[key].update({inner: [{"z": 1, "a": 2}] for inner in reversed(keys)})
+        inside = Cluster(name="b", alt_stat_name="c")
+        for inner in reversed(keys):
+            inside.metadata.filter_metadata[inner].update({"x": "y"})
+        cluster.typed_extension_protocol_options[key].Pack(inside)
+    shown = as_dict(cluster)
+    assert list(shown) == ["name", "metadata", "typed_extension_protocol_options"]
+    assert list(shown["metadata"]["filter_metadata"]) == keys
+    assert list(shown["metadata"]["filter_metadata"]["k10"]) == keys
+    assert list(shown["metadata"]["filter_metadata"]["k10"]["k11"][0]) == ["a", "z"]
+    assert list(shown["typed_extension_protocol_options"]) == keys
+    option = shown["typed_extension_protocol_options"]["k10"]
+    assert list(option) == ["@type", "name", "metadata", "alt_stat_name"]
+    assert list(option["metadata"]["filter_metadata"]) == keys
+
+
 def test_a_nested_type_is_found_in_its_package() -> None:
     found = POOL.FindMessageTypeByName("envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort")
     assert found.containing_type is not None

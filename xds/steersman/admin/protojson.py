@@ -52,10 +52,45 @@ def message_of(type_url: str, body: bytes) -> Message:
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """The message in proto3 JSON: original field names, and what has its default value left out."""
+    """The message in proto3 JSON: original field names, what has its default value left out, and maps sorted by key, since the runtime has
+    them in another order in every process."""
     value: dict[str, Any] = json_format.MessageToDict(
         message,
         preserving_proto_field_name=True,
         descriptor_pool=POOL,  # type: ignore[arg-type]  # only this method is called on it
     )
-    return value
+    ordered: dict[str, Any] = _ordered(value, message.DESCRIPTOR)
+    return ordered
+
+
+_JSON = ("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue")
+_ANY = "google.protobuf.Any"
+
+
+def _ordered(value: Any, kind: Any) -> Any:
+    """A message's JSON with its maps sorted."""
+    if kind.full_name in _JSON:
+        return _sorted(value)
+    if kind.full_name == _ANY and isinstance(value, dict) and "@type" in value:
+        inner = POOL.FindMessageTypeByName(value["@type"].rpartition("/")[2])
+        return {"@type": value["@type"], **_ordered({name: part for name, part in value.items() if name != "@type"}, inner)}
+    if not isinstance(value, dict):
+        return value
+    fields = kind.fields_by_name
+    return {name: _field(part, fields[name]) if name in fields else part for name, part in value.items()}
+
+
+def _field(value: Any, field: Any) -> Any:
+    kind = field.message_type
+    if kind is None:
+        return value
+    if kind.GetOptions().map_entry:
+        held = kind.fields_by_name["value"].message_type
+        return {name: value[name] if held is None else _ordered(value[name], held) for name in sorted(value)}
+    return [_ordered(part, kind) for part in value] if field.is_repeated else _ordered(value, kind)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(part) for part in value] if isinstance(value, list) else value
