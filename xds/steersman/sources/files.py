@@ -153,7 +153,7 @@ class FileSource:
     def __init__(self, directories: Mapping[ClusterID, Path], clock: Callable[[], float] = time.time) -> None:
         self._directories = dict(directories)
         self._clock = clock
-        self._all: list[_Watched] = []
+        self._all = self._afresh()
         self._pace = Pace()
         self._refusal: Complaint | None = None
 
@@ -164,7 +164,7 @@ class FileSource:
 
     async def run(self, emit: Emit) -> None:
         """Emits facts for ever: all of each directory and its Synced first, then what changes. Each run starts from nothing."""
-        self._all = [_Watched(cluster, path) for cluster, path in self._directories.items()]
+        self._all = self._afresh()
         self._pool = ThreadPoolExecutor(1, "steersman-files")
         try:
             async with Parser() as parser:
@@ -172,6 +172,9 @@ class FileSource:
                     await self._watch(parser, emit)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _afresh(self) -> list[_Watched]:
+        return [_Watched(cluster, path) for cluster, path in self._directories.items()]
 
     # --- where to look
 
