@@ -50,7 +50,9 @@ def test_envoy_accepts_every_form_of_address_in_both_modes(mode: Mode, xds: str,
 
 
 def test_the_node_carries_only_what_is_known() -> None:
-    assert envoy_bootstrap(node_id="anything")["node"] == {"id": "anything"}
+    assert envoy_bootstrap(node_id="anything")["node"] == {"id": "anything", "cluster": "anything"}
+    assert envoy_bootstrap(node_id="router~~gateway.edge~d")["node"] == {"id": "router~~gateway.edge~d", "cluster": "gateway.edge"}
+    assert envoy_bootstrap(node_id="anything", node_cluster="shop")["node"] == {"id": "anything", "cluster": "shop"}
     assert node_metadata(cluster="east") == {"CLUSTER_ID": "east", "INTERCEPTION_MODE": "REDIRECT"}
 
 

@@ -5,9 +5,10 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any
 
-from steersman.errors import ConfigError
+from steersman.errors import ConfigError, InvalidObject
 from steersman.model.ids import Locality
 from steersman.model.proxy import Interception
+from steersman.names import parse_node_id
 
 XDS_CLUSTER = "xds-grpc"
 """Name of the one static cluster: the control plane. Istio's, so that dashboards find its statistics."""
@@ -35,12 +36,10 @@ def envoy_bootstrap(
     """An envoy.config.bootstrap.v3.Bootstrap in proto3 JSON, which `envoy --config-path` takes.
 
     `xds`, `admin`: HOST:PORT, [IPV6]:PORT or unix:PATH; `admin` None: none. `node_cluster` is Envoy's Node.cluster, by Istio's
-    custom the workload's name; the Kubernetes cluster goes into `metadata` as CLUSTER_ID (see node_metadata).
-    Raises ConfigError for an address that is none of these.
+    custom the workload's name (by default the one in the node id, as Envoy refuses CDS without one); the Kubernetes cluster goes into
+    `metadata` as CLUSTER_ID (see node_metadata). Raises ConfigError for an address that is none of these.
     """
-    node: dict[str, Any] = {"id": node_id}
-    if node_cluster:
-        node["cluster"] = node_cluster
+    node: dict[str, Any] = {"id": node_id, "cluster": node_cluster or _workload_of(node_id)}
     if parts := {key: value for key, value in zip(("region", "zone", "sub_zone"), locality or (), strict=False) if value}:
         node["locality"] = parts
     if metadata:
@@ -64,6 +63,14 @@ def envoy_bootstrap(
     if admin is not None:
         bootstrap["admin"] = {"address": _address("admin", admin)}
     return bootstrap
+
+
+def _workload_of(node_id: str) -> str:
+    try:
+        known = parse_node_id(node_id)
+    except InvalidObject:
+        return node_id
+    return f"{known.name}.{known.namespace}"
 
 
 def node_metadata(
