@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TypeVar
 
 from steersman.admin.counters import Counters
@@ -21,6 +22,7 @@ from steersman.admin.inspect import serve_inspect
 from steersman.admin.state import ConnectionStatus, SourceStatus
 from steersman.graph import Reader
 from steersman.model.facts import LeafKey
+from steersman.model.ids import ClusterID
 from steersman.pipeline import Pipeline
 from steersman.server.engine import Engine
 from steersman.server.sources import Source, Sources
@@ -106,17 +108,18 @@ class Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        async with AsyncExitStack() as listening, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as listening:
             await self._listen(listening)
-            running = [
-                tasks.create_task(self.engine.run(), name="engine"),
-                *self._start_sources(tasks),
-                tasks.create_task(self._become_ready(), name="readiness"),
-            ]
-            await stop.wait()
-            await self._drain()
-            for task in running:
-                task.cancel()
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self.engine.run(), name="engine"),
+                    *self._start_sources(tasks),
+                    tasks.create_task(self._become_ready(), name="readiness"),
+                ]
+                await stop.wait()
+                await self._drain()
+                for task in running:
+                    task.cancel()
         log.info("ended")
 
     async def _listen(self, listening: AsyncExitStack) -> None:
@@ -134,7 +137,7 @@ class Server:
         self.engine.submit(configuration_facts(self.settings, self.started))
         for cluster in self.settings.clusters:
             name = cluster.config.name
-            self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, lambda of=name: self._ignored(of)))
+            self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, partial(self._ignored, name)))
         self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))
         self.feeds.add(Source("dns", "dns", "resolv.conf", None))
         clusters = tuple(self.directories)
@@ -143,6 +146,9 @@ class Server:
             tasks.create_task(self.feeds.supervise(("ca",), lambda: self.ca.run), name="ca"),
             tasks.create_task(self.feeds.supervise(("dns",), lambda: self.resolver.run), name="dns"),
         ]
+
+    def _ignored(self, cluster: ClusterID) -> int:
+        return sum(self.files.ignored[cluster].values())
 
     async def _become_ready(self) -> None:
         await self.feeds.synced()

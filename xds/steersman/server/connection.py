@@ -91,13 +91,15 @@ class Connection:
 
     def changed(self, type_url: str, changes: Sequence[Change], since: float | None = None) -> None:
         """The table of that type has changed. `since`: wall clock seconds when the earliest fact behind it was seen."""
+        if self._stream is None:
+            return  # it opens at the tables as they are by then
         self._stream.changed(type_url, changes)
         self._since = since if self._since is None else min(self._since, since or self._since)
         self._wake.set()
 
     def retabled(self, type_url: str, table: Table) -> None:
         """The proxy stands at another table from now on."""
-        if type_url != SDS or self._secrets:
+        if self._stream is not None and (type_url != SDS or self._secrets):
             self._stream.retable(type_url, table)
             self._wake.set()
 

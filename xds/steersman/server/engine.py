@@ -216,14 +216,13 @@ class Engine:
 
     def _tell(self, published: Published) -> None:
         """Streams first: what they are sent must not wait for what the pipeline wants."""
+        since = min((origin.seen for _, origin in published.generation.causes if origin is not None and origin.seen), default=None)
         for told in published.changes:
             stream = self._streams[told.place]
-            if not stream.joined.done():
-                continue
             if told.moved:
                 stream.connection.retabled(told.type_url, told.place.tables[told.type_url])
             else:
-                stream.connection.changed(told.type_url, told.changes)
+                stream.connection.changed(told.type_url, told.changes, since)
         joining, self._joining = self._joining, []
         for place in joining:
             stream = self._streams[place]

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from steersman.admin.counters import Counters
-from steersman.ads.messages import Close, Variant
+from steersman.ads.messages import Variant
 from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
 from steersman.server.connection import Connection, Serving
@@ -19,7 +19,7 @@ log = logging.getLogger("steersman.xds")
 
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 LARGEST_REQUEST: Final = 16 * 1024 * 1024
-"""Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names take 5 MB; gRPC's own limit of 4 MiB would end such a stream unexplained."""
+"""Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names 5 MB. gRPC's own limit of 4 MiB would end such a stream unexplained."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", LARGEST_REQUEST),
@@ -81,7 +81,7 @@ class XDSServer:
     async def start(self) -> int:
         """The port it has. Raises ConfigError where the address can't be had."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=None)
-        handlers = {
+        handlers: dict[str, Any] = {
             "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.SOTW)),
             "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.DELTA)),
         }
@@ -132,6 +132,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-__all__ = ["Close", "GrpcTransport", "Transport", "XDSServer"]
