@@ -353,7 +353,7 @@ def test_objects_may_come_and_go_between_two_steps() -> None:
     doomed = [Delete(kind=fact.kind, key=fact.key) for fact in written if isinstance(fact, Upsert)]
     for step in finding_steps(pipeline):
         found += step
-        pipeline.apply([doomed.pop() for _ in range(min(2, len(doomed)))])
+        pipeline.apply([doomed.pop() for _ in range(min(3, len(doomed)))])
         pipeline.settle()
     assert found
     assert doomed == []

@@ -192,6 +192,23 @@ def test_a_question_amid_unsettled_changes_is_refused(counted: Counted) -> None:
         graph.ask(REPORT, "g")
 
 
+def test_questions_put_together_share_what_is_computed_for_them_and_nothing_stays(counted: Counted) -> None:
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 3))
+    graph.settle()
+    for _ in range(2):
+        with graph.answering():
+            assert graph.ask(PARITY, "g") == "odd"
+            with graph.answering():
+                assert graph.ask(TOTAL, "g") == 3
+            assert graph.ask(REPORT, "g") == "g is odd, says nobody"
+    assert counted.ran == {"total": 2, "parity": 2, "report": 2}
+    assert (graph.size, graph.settled) == (0, True)
+    graph.ask(PARITY, "g")
+    graph.ask(TOTAL, "g")
+    assert counted.ran["total"] == 4
+
+
 def test_the_facts_behind_a_value_are_recorded(counted: Counted) -> None:
     graph = counted.graph
     graph.put(ROWS, "a", Row("g", 1))

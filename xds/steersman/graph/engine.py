@@ -5,7 +5,8 @@ node is computed at most once a settlement. A node that comes out equal stops th
 and nobody demands is unlinked.
 """
 
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Generator, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from steersman.graph.collections import Collection, Compute, Derived, Index, Table
@@ -145,6 +146,7 @@ class Graph:
         self._dirty: list[dict[_Node, None]] = []
         self._changed: dict[_Node, None] = {}
         self._loose: dict[_Node, None] = {}
+        self._answering = 0
         self._wants_changed = False
 
     # -- wiring ---------------------------------------------------------------------------------------------------------------
@@ -285,6 +287,17 @@ class Graph:
         result: V = found
         return result
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Questions put inside share what has to be computed for them: it is forgotten at the end, not after each. No settlement inside."""
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._unlink()
+
     def wanted(self, table: Table[K, R]) -> frozenset[K]:
         """The keys of a table that someone reads now, whether or not there is a row."""
         return frozenset(self._plans[table].nodes)
@@ -318,7 +331,8 @@ class Graph:
         """Takes leave of a node that was made for a question, unless someone else needs it."""
         if not node.demand and node.dependents is None:
             self._loose[node] = None
-            self._unlink()
+            if not self._answering:
+                self._unlink()
 
     @property
     def size(self) -> int:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from steersman.explain.findings.configuration import settings_findings
 from steersman.explain.findings.gateways import gateways
-from steersman.explain.findings.mesh import Found, Mesh
+from steersman.explain.findings.mesh import Mesh, Step
 from steersman.explain.findings.networks import networks
 from steersman.explain.findings.proxies import proxies
-from steersman.explain.findings.services import objects, services
+from steersman.explain.findings.services import services, slices
 from steersman.graph import ComputeFailed
 from steersman.model.facts import Finding, Severity
 from steersman.pipeline import Pipeline
@@ -33,20 +33,26 @@ def finding_steps(pipeline: Pipeline) -> Iterator[list[Finding]]:
     """
     mesh = Mesh(pipeline)
     yield list(mesh.rows(FINDINGS).values())
-    for check in (services, objects, gateways, networks, proxies):
-        yield from _guarded(check(mesh))
+    for check in (services, slices, gateways, networks, proxies):
+        yield from _guarded(pipeline, check(mesh))
 
 
-def _guarded(steps: Iterator[Found]) -> Iterator[list[Finding]]:
-    """A value that could not be computed costs the step that needed it, and is a finding itself."""
+def _guarded(pipeline: Pipeline, steps: Iterator[Step]) -> Iterator[list[Finding]]:
+    """A value that could not be computed costs the part of a step that needed it, and is a finding itself."""
     try:
         for step in steps:
-            try:
-                yield list(step)
-            except ComputeFailed as failure:
-                yield [_failed(failure)]
+            with pipeline.graph.answering():
+                found = [one for part in step for one in _part(part)]
+            yield found
     except ComputeFailed as failure:
         yield [_failed(failure)]
+
+
+def _part(part: Iterable[Finding]) -> list[Finding]:
+    try:
+        return list(part)
+    except ComputeFailed as failure:
+        return [_failed(failure)]
 
 
 def _failed(failure: ComputeFailed) -> Finding:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from steersman.explain.findings.kinds import SERVER_FINDINGS
-from steersman.explain.findings.mesh import Found, Mesh
+from steersman.explain.findings.mesh import Mesh, Step
 from steersman.model.facts import Finding
 from steersman.model.ids import ClusterID, IPFamily, Labels, selects
 from steersman.model.mesh import ObjectRef
@@ -26,14 +26,13 @@ _WORDS = {
 }
 
 
-def gateways(mesh: Mesh) -> Iterator[Found]:
+def gateways(mesh: Mesh) -> Iterator[Step]:
     """Each Istio Gateway, as if it stood alone."""
     routers = _routers(mesh)
     for key in mesh.keys(GATEWAYS):
         gateway = mesh.rows(GATEWAYS).get(key)
         if gateway is not None:
-            yield _selection(mesh, gateway, routers)
-            yield _servers(mesh, gateway)
+            yield _selection(mesh, gateway, routers), _servers(mesh, gateway)
 
 
 def _routers(mesh: Mesh) -> list[tuple[ClusterID, Labels]]:

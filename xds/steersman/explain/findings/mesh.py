@@ -15,7 +15,8 @@ from steersman.registry.mesh import mesh_of
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
-Found = Iterable[Finding]
+Step = Iterable[Iterable[Finding]]
+"""What is looked at in one go: parts that share what has to be computed for them, and of which each may fail alone."""
 
 SHOWN = 3
 """So many examples stand in a cause."""

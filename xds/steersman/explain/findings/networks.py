@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from steersman.explain.findings.mesh import Found, Mesh, listed, service_ref
+from steersman.explain.findings.mesh import Mesh, Step, listed, service_ref
 from steersman.model.config import MissingGateway
 from steersman.model.facts import Finding, Severity
 from steersman.model.ids import NetworkID, ObjectKey, label, selects
@@ -26,20 +26,19 @@ from steersman.registry.endpoints import selected_pods
 _MESH = ObjectRef(Kind.MESH, "")
 
 
-def networks(mesh: Mesh) -> Iterator[Found]:
+def networks(mesh: Mesh) -> Iterator[Step]:
     """After `services`, whose survey says what is where."""
-    yield _claims(mesh)
+    yield (_claims(mesh),)
     known = _known(mesh)
-    yield _clusters_without(mesh, known)
+    yield (_clusters_without(mesh, known),)
     gateways: set[ObjectKey] = set()
     with_gateways = mesh.read(NETWORKS, "")
     for network in sorted(known.union(with_gateways)):
         found = mesh.read(NETWORK_GATEWAYS, network)
         gateways.update(gateway.source.key for gateway in found.gateways if gateway.source.kind is Kind.SERVICE)
-        yield _gateways(mesh, network, found)
-        yield _unreached(mesh, network, found, known)
+        yield _gateways(mesh, network, found), _unreached(mesh, network, found, known)
     if len(known) > 1:
-        yield _plain(mesh, gateways)
+        yield (_plain(mesh, gateways),)
 
 
 def _known(mesh: Mesh) -> set[NetworkID]:

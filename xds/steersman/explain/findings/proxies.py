@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from steersman.explain.findings.gateways import refused_server
 from steersman.explain.findings.kinds import LISTENER_FINDINGS
-from steersman.explain.findings.mesh import Found, Mesh, listed, service_ref
+from steersman.explain.findings.mesh import Mesh, Step, listed, service_ref
 from steersman.model.facts import Finding
 from steersman.model.ids import ObjectKey
 from steersman.model.mesh import ObjectRef, Standpoint
@@ -50,7 +50,7 @@ class _Loss(NamedTuple):
     outbound: bool
 
 
-def proxies(mesh: Mesh) -> Iterator[Found]:
+def proxies(mesh: Mesh) -> Iterator[Step]:
     """A step for each connected proxy, then what they have in common."""
     losses: dict[_Loss, list[str]] = {}
     scopes: dict[Outbound, list[str]] = {}
@@ -68,16 +68,16 @@ def proxies(mesh: Mesh) -> Iterator[Found]:
         if router is not None:
             routers.add(router)
         _look(mesh, node_id, seen)
-        yield _standing(mesh, proxy, standpoint)
+        yield (_standing(mesh, proxy, standpoint),)
     for scope, ids in scopes.items():
         for refused in _outbound(mesh, scope):
             losses.setdefault(_Loss(refused, outbound=True), []).extend(ids)
         yield ()
     for loss, ids in losses.items():
-        yield _lost(mesh, loss, ids)
+        yield (_lost(mesh, loss, ids),)
     for router in sorted(routers):
-        yield _conflicts(mesh, router)
-    yield _rounded(mesh, seen)
+        yield (_conflicts(mesh, router),)
+    yield (_rounded(mesh, seen),)
 
 
 def _standing(mesh: Mesh, proxy: Proxy, standpoint: Standpoint) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from steersman.explain.findings.mesh import Found, Mesh, listed, service_ref
+from steersman.explain.findings.mesh import Mesh, Step, listed, service_ref
 from steersman.model.facts import Finding, Severity
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
 from steersman.model.mesh import Endpoint, MeshService, ObjectRef, Rule, Unusable
@@ -29,14 +29,15 @@ from steersman.registry.endpoints import endpoints_from, selected_pods
 # -- services of the mesh -----------------------------------------------------------------------------------------------------
 
 
-def services(mesh: Mesh) -> Iterator[Found]:
-    """Each service. Also surveys on which networks its endpoints are (see Mesh)."""
+def services(mesh: Mesh) -> Iterator[Step]:
+    """A step for each service, with its Services in all clusters. Also surveys on which networks its endpoints are (see Mesh)."""
     owners: dict[tuple[NetworkID, str], ObjectKey] = {}
     for key in mesh.read(SERVICE_KEYS, ""):
         service = mesh.read(MESH_SERVICES, key)
         if service is not None:
-            yield _service(mesh, service)
-            yield _endpoints(mesh, service, owners)
+            objects = (mesh.rows(SERVICES).get(ObjectKey(cluster, *key)) for cluster in service.clusters)
+            sources = (_sources(mesh, one) for one in objects if one is not None and one.type is not ServiceType.EXTERNAL_NAME)
+            yield _service(mesh, service), _endpoints(mesh, service, owners), *sources
 
 
 def _service(mesh: Mesh, service: MeshService) -> Iterator[Finding]:
@@ -149,23 +150,21 @@ def _duplicate(mesh: Mesh, source: ObjectRef, address: str, network: NetworkID, 
 # -- the objects --------------------------------------------------------------------------------------------------------------
 
 
-def objects(mesh: Mesh) -> Iterator[Found]:
-    """A step for each Service and each EndpointSlice."""
-    for key in mesh.keys(SERVICES):
-        service = mesh.rows(SERVICES).get(key)
-        if service is not None and service.type is not ServiceType.EXTERNAL_NAME:
-            yield _sources(mesh, service)
+def slices(mesh: Mesh) -> Iterator[Step]:
+    """A step for each EndpointSlice."""
     for key in mesh.keys(SLICES):
-        piece = mesh.rows(SLICES).get(key)
-        if piece is not None and ObjectKey(key.cluster, key.namespace, piece.service) not in mesh.rows(SERVICES):
-            yield [
-                mesh.finding(
-                    "slice-of-missing-service",
-                    ObjectRef(Kind.ENDPOINT_SLICE, key),
-                    f"it belongs to Service {key.namespace}/{piece.service}, which cluster {key.cluster} does not have",
-                    "create the Service, or delete the slice; the label kubernetes.io/service-name says to which it belongs",
-                )
-            ]
+        yield (_slice(mesh, key),)
+
+
+def _slice(mesh: Mesh, key: ObjectKey) -> Iterator[Finding]:
+    piece = mesh.rows(SLICES).get(key)
+    if piece is not None and ObjectKey(key.cluster, key.namespace, piece.service) not in mesh.rows(SERVICES):
+        yield mesh.finding(
+            "slice-of-missing-service",
+            ObjectRef(Kind.ENDPOINT_SLICE, key),
+            f"it belongs to Service {key.namespace}/{piece.service}, which cluster {key.cluster} does not have",
+            "create the Service, or delete the slice; the label kubernetes.io/service-name says to which it belongs",
+        )
 
 
 def _sources(mesh: Mesh, service: Service) -> Iterator[Finding]:
