@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.errors import ConfigError
-from steersman.lab.addresses import Addresses, Isolation, addresses
+from steersman.lab.addresses import Addresses, addresses
+from steersman.lab.isolation import Isolation
 from steersman.model.ids import ClusterID, ObjectKey
 from tests.lab.files import TWO_NETWORKS, pod, read, service, write_lab
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from steersman.errors import ConfigError
-from steersman.lab.addresses import Isolation, addresses
+from steersman.lab.addresses import addresses
 from steersman.lab.cluster import Cluster
+from steersman.lab.isolation import Isolation
 from steersman.lab.manifests import Command, Probe, Proxy, StandIn, containers_of, probes_of
 from steersman.lab.objects import SLICE_SIZE, ContainerState
 from steersman.model.ids import ClusterID, ObjectKey

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from steersman.lab import netns
-from steersman.lab.addresses import Addresses, Isolation, addresses
+from steersman.lab.addresses import Addresses, addresses
+from steersman.lab.isolation import Isolation
 from steersman.lab.namespaces import PROXY_ID, Namespaces
 from steersman.lab.run import new_id, prefix_of
 from steersman.model.ids import ClusterID, NetworkID, ObjectKey

@@ -174,9 +174,9 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_up(args: argparse.Namespace) -> int:
-    from steersman.lab import session
+    from steersman.lab import up
 
-    return session.up(args.file, isolate=args.namespaces)
+    return up.up(args.file, isolate=args.namespaces)
 
 
 def _run_down(args: argparse.Namespace) -> int:

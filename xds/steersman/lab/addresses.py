@@ -1,7 +1,6 @@
 """Who gets which address. Pure: the same manifests get the same addresses in every run."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from hashlib import blake2b
 from ipaddress import IPv4Network
 from itertools import islice
@@ -10,16 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from steersman.errors import ConfigError
+from steersman.lab.isolation import Isolation
 from steersman.lab.labfile import LabFile
 from steersman.lab.manifests import Manifests, Object, labels_of
 from steersman.model.ids import ClusterID, NetworkID, ObjectKey
-
-
-class Isolation(StrEnum):
-    """NAMESPACES: every pod has a network of its own, as in Kubernetes. LOOPBACK: only addresses of its own, which everyone can reach."""
-
-    NAMESPACES = "namespaces"
-    LOOPBACK = "loopback"
 
 
 class PodAddress(NamedTuple):

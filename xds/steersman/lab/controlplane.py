@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from steersman.errors import SteersmanError
-from steersman.lab.addresses import Addresses, Isolation
+from steersman.lab.addresses import Addresses
 from steersman.lab.fetch import fetch
+from steersman.lab.isolation import Isolation
 from steersman.lab.labfile import LabFile
-from steersman.lab.launch import within
+from steersman.lab.netns import within
 from steersman.lab.process import Process
 from steersman.model.ids import ClusterID
 

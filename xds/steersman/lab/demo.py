@@ -8,17 +8,17 @@ from functools import partial
 from typing import NamedTuple
 
 from steersman.errors import ConfigError
-from steersman.lab.addresses import Isolation
 from steersman.lab.expectations import Expectations, heading, indented
 from steersman.lab.fetch import Reply, fetch
+from steersman.lab.isolation import Isolation
 from steersman.lab.lab import Lab, running
 from steersman.lab.labfile import LabFile, find_lab, read_lab
 from steersman.lab.manifests import labels_of, read_manifests
 from steersman.lab.pod import Pod
 from steersman.lab.remote import Remote
 from steersman.lab.report import table
-from steersman.lab.session import until_interrupted
 from steersman.lab.traffic import Hop, HostState, Page, outbound_hosts, visit
+from steersman.lab.up import until_interrupted
 from steersman.model.ids import ClusterID, NetworkID, ServiceKey
 from steersman.names import hostname, spiffe_id
 

@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from steersman.errors import ConfigError, SteersmanError
 from steersman.lab import namespaces, selection
-from steersman.lab.addresses import Addresses, Isolation, addresses
+from steersman.lab.addresses import Addresses, addresses
 from steersman.lab.cluster import Cluster
 from steersman.lab.controlplane import DRAIN, ControlPlane
 from steersman.lab.forward import Destination, Forward
+from steersman.lab.isolation import Isolation
 from steersman.lab.labfile import LabFile
 from steersman.lab.launch import ADMIN_PORT, EnvoyFile, Placed, World
 from steersman.lab.manifests import Manifests, Proxy, labels_of, network_of, read_manifests
@@ -19,11 +20,8 @@ from steersman.lab.objects import ContainerState
 from steersman.lab.pod import Pod
 from steersman.lab.process import Process, process_id
 from steersman.lab.run import Run, loopback_slot, new_id, new_run, prefix_of
-from steersman.lab.status import ContainerStatus, ForwardStatus, GatewayStatus, LabStatus, PodStatus
+from steersman.lab.status import CONTROL_PLANE, ContainerStatus, ForwardStatus, GatewayStatus, LabStatus, PodStatus
 from steersman.model.ids import NetworkID, ObjectKey
-
-CONTROL_PLANE = "steersman"
-"""What commands call the control plane."""
 
 _PATIENCE = 60.0
 """Seconds in which everything must become ready."""

@@ -3,15 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from steersman.lab.addresses import Isolation, PodAddress
+from steersman.lab.addresses import PodAddress
 from steersman.lab.envoy import envoy_binary
+from steersman.lab.isolation import Isolation
 from steersman.lab.manifests import Command, Container, Manifests, Object, Proxy, StandIn, labels_of, network_of
 from steersman.lab.namespaces import PROXY_ID
+from steersman.lab.netns import within
 from steersman.model.ids import NetworkID, ObjectKey
 from steersman.model.proxy import Interception, ProxyType
 from steersman.names import node_id
@@ -82,11 +83,6 @@ class EnvoyFile:
         if not by_others or all(parent.stat().st_mode & 0o001 for parent in self.path.parents):
             return str(self.path), ()
         return f"/proc/self/fd/{self.descriptor}", (self.descriptor,)
-
-
-def within(namespace: str | None, argv: Sequence[str]) -> list[str]:
-    """The command, run in that network namespace with its own /etc/hosts; None: as it is."""
-    return list(argv) if namespace is None else ["ip", "netns", "exec", namespace, *argv]
 
 
 def launch(container: Container, placed: Placed, world: World, envoy: EnvoyFile) -> Launch:

@@ -66,6 +66,11 @@ def overlay(namespace: str) -> Path:
     return _OVERLAYS / namespace
 
 
+def within(namespace: str | None, argv: Sequence[str]) -> list[str]:
+    """The command, run in that network namespace with its own /etc/hosts; None: as it is."""
+    return list(argv) if namespace is None else ["ip", "netns", "exec", namespace, *argv]
+
+
 async def run(*argv: str, text: str = "") -> str:
     """Run a command with this standard input to its end. Returns its standard output; raises CommandFailed with its own words."""
     process = await asyncio.create_subprocess_exec(

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from steersman.errors import ConfigError
-from steersman.lab.addresses import Addresses, Isolation, selected
+from steersman.lab.addresses import Addresses, selected
+from steersman.lab.isolation import Isolation
 from steersman.lab.manifests import Manifests, Object, container_ports, labels_of, target_port
 from steersman.model.ids import ObjectKey
 

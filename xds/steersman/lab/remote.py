@@ -1,16 +1,13 @@
-"""Commands to a lab that runs in another process: HTTP over a socket file in the run's directory."""
+"""Where a running lab takes commands from other processes: HTTP over a socket file in the run's directory."""
 
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
 from steersman.errors import SteersmanError
 from steersman.lab.lab import Lab
-from steersman.lab.run import Run
-from steersman.lab.status import LabStatus
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -46,30 +43,6 @@ class Remote:
                 return web.Response(status=400, text=str(wrong))
 
         return answer
-
-
-async def status_of(run: Run) -> LabStatus:
-    """What a running lab says of itself. Raises SteersmanError while it has nothing to say, as before it is up."""
-    return msgspec.json.decode(await _ask(run, "GET", "/status", {}), type=LabStatus)
-
-
-async def tell(run: Run, verb: str, target: str, container: str | None) -> list[str]:
-    """`verb`: stop or start. Returns what was meant by the target. Raises SteersmanError with the lab's own words."""
-    query = {"target": target} | ({"container": container} if container is not None else {})
-    return msgspec.json.decode(await _ask(run, "POST", f"/{verb}", query), type=list[str])
-
-
-async def _ask(run: Run, method: str, path: str, query: dict[str, str]) -> bytes:
-    connector = aiohttp.UnixConnector(path=str(run.socket))
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
-        try:
-            async with session.request(method, f"http://lab{path}", params=query) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as failed:
-            raise SteersmanError(f"lab {run.id} does not answer ({failed}); is it still starting?") from failed
-        if response.status != 200:
-            raise SteersmanError(body.decode(errors="replace"))
-        return body
 
 
 def _json(value: object) -> web.Response:

@@ -68,3 +68,7 @@ def _processes(pod: PodStatus) -> str:
 def _short(pod: str) -> str:
     cluster, namespace, name = pod.split("/")
     return f"{cluster}/{name}" if namespace == "default" else pod
+
+
+def say(text: str) -> None:
+    print(text, flush=True)

@@ -14,8 +14,7 @@ from pathlib import Path
 import msgspec
 
 from steersman.errors import SteersmanError
-from steersman.lab import namespaces
-from steersman.lab.addresses import Isolation
+from steersman.lab.isolation import Isolation
 from steersman.lab.process import ProcessID
 
 _RECORD = "run.json"
@@ -128,6 +127,8 @@ def the_run(run_id: str | None) -> Run:
 
 async def clean(run: Run) -> list[str]:
     """Remove what a run that is no longer alive has left. Says what was found, by name."""
+    from steersman.lab import namespaces  # asking what runs needs none of what that needs
+
     left = []
     for name, process in run.record.children.items():
         if process.alive():

@@ -1,65 +1,28 @@
-"""What the commands of `steersman lab` do."""
+"""Commands to labs that run, or ran, in another process."""
 
 import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
 
 from steersman.errors import SteersmanError
-from steersman.lab.lab import CONTROL_PLANE, running
-from steersman.lab.labfile import find_lab, read_lab
-from steersman.lab.launch import within
-from steersman.lab.remote import Remote, status_of, tell
-from steersman.lab.report import guide
+from steersman.lab.netns import within
+from steersman.lab.report import say
 from steersman.lab.run import Run, clean, runs, the_run
 from steersman.lab.selection import only
-from steersman.lab.status import LabStatus, PodStatus
+from steersman.lab.status import CONTROL_PLANE, LabStatus, PodStatus
 
 _ENDING = 30.0
 """Seconds that a running lab has to end when `lab down` asks it to."""
-
-
-def up(named: str | None, *, isolate: bool | None) -> int:
-    """Run a lab until Ctrl-C or SIGTERM."""
-
-    file = read_lab(find_lab(named))
-    if killed := [run.id for run in runs() if not run.alive()]:
-        say(f"Left by labs that were killed or failed: {', '.join(killed)}; to remove it: steersman lab down")
-
-    async def main() -> int:
-        async with running(file, isolate=isolate, say=say) as lab, Remote(lab):
-            say(guide(await lab.status()))
-            await lab.until_broken()
-        return 1
-
-    return until_interrupted(main())
-
-
-def until_interrupted(work: Awaitable[int], *, interrupted: int = 0) -> int:
-    """Run it, and on Ctrl-C or SIGTERM cancel it and wait until it has cleaned up; a signal that comes meanwhile changes nothing.
-    Returns its exit code, or `interrupted`."""
-
-    async def main() -> int:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-
-        def interrupt() -> None:
-            if not task.cancelling():
-                say("\nEnding ...")
-                task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, interrupt)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return interrupted
-
-    return asyncio.run(main())
 
 
 def down(run_id: str | None) -> int:
@@ -91,14 +54,44 @@ def _down(run: Run) -> None:
 
 
 def status(run_id: str | None) -> LabStatus:
-    return asyncio.run(status_of(the_run(run_id)))
+    return msgspec.json.decode(_ask(the_run(run_id), "GET", "/status", {}), type=LabStatus)
 
 
 def steer(verb: str, run_id: str | None, target: str, container: str | None) -> int:
     """`verb`: stop or start."""
-    done = asyncio.run(tell(the_run(run_id), verb, target, container))
+    query = {"target": target} | ({"container": container} if container is not None else {})
+    done = msgspec.json.decode(_ask(the_run(run_id), "POST", f"/{verb}", query), type=list[str])
     say("\n".join(f"{'stopped' if verb == 'stop' else 'started'} {one}" for one in done))
     return 0
+
+
+def _ask(run: Run, method: str, path: str, query: dict[str, str]) -> bytes:
+    """What the running lab answers. Raises SteersmanError with its own words, or while it takes no commands, as before it is up."""
+    connection = _Connection(run.socket)
+    try:
+        connection.request(method, f"{path}?{urlencode(query)}")
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, HTTPException) as failed:
+        raise SteersmanError(f"lab {run.id} does not answer ({failed}); is it still starting?") from failed
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise SteersmanError(body.decode(errors="replace"))
+    return body
+
+
+class _Connection(HTTPConnection):
+    """HTTP to a socket file."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__("lab", timeout=30)
+        self._file = file
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._file))
 
 
 def execute(run_id: str | None, target: str, command: Sequence[str]) -> int:
@@ -156,7 +149,3 @@ def become(argv: Sequence[str], environment: dict[str, str]) -> int:
         raise SteersmanError(f"{argv[0]} is not installed")
     sys.stdout.flush()
     os.execvpe(argv[0], list(argv), {**os.environ, **environment})
-
-
-def say(text: str) -> None:
-    print(text, flush=True)

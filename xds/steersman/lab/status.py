@@ -2,6 +2,9 @@
 
 import msgspec
 
+CONTROL_PLANE = "steersman"
+"""What commands call the control plane."""
+
 
 class ContainerStatus(msgspec.Struct, frozen=True):
     """`pid` None: it does not run."""
