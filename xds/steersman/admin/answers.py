@@ -128,7 +128,12 @@ async def proxy_config(state: ServerState, wanted: str, types: Sequence[str]) ->
     """Raises NotFound or Unclear."""
     urls = type_urls(types)
     proxy = only((connection.proxy for connection in state.connections()), wanted)
-    generation, served = await state.ask(lambda read: (state.pipeline.generation, served_to(read, proxy.id, urls)))
+
+    def answer(read: Reader) -> tuple[int, tuple[Served, ...]]:
+        with state.pipeline.graph.answering():
+            return state.pipeline.generation, served_to(read, proxy.id, urls)
+
+    generation, served = await state.ask(answer)
     return pb.GetProxyConfigResponse(proxy=proxy.id, generation=generation, resources=[_resource(one) for one in served])
 
 
@@ -164,8 +169,9 @@ async def explanation(state: ServerState, wanted: str, service: str) -> pb.Expla
 def explained(read: Reader, pipeline: Pipeline, proxy: Proxy, service: str) -> Explanation:
     """Why this proxy sees what it sees of the service that this text names. Raises NotFound or Unclear."""
     try:
-        named = service_named(read, service, proxy.namespace)
-        return explain(read, proxy.id, named.service, named.port, origins=pipeline.origins, inputs_of=pipeline.graph.inputs_of)
+        with pipeline.graph.answering():
+            named = service_named(read, service, proxy.namespace)
+            return explain(read, proxy.id, named.service, named.port, origins=pipeline.origins, inputs_of=pipeline.graph.inputs_of)
     except UnknownService as error:
         raise NotFound(str(error)) from error
     except UnclearService as error:

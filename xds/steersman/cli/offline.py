@@ -1,37 +1,61 @@
 """A mesh without a server: the configuration and its directories, read once into a pipeline like a server's."""
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from steersman.errors import SteersmanError
 from steersman.graph import ComputeFailed
-from steersman.model.facts import Fact, Leaf, Origin, Root, Upsert
+from steersman.model.facts import Fact, Leaf, LeafKey, Origin, Root, Upsert
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
-from steersman.registry.collections import LEAVES, ROOTS
+from steersman.registry.collections import LEAVES, NETWORK_GATEWAYS, NETWORKS, RESOLVED, ROOTS
 from steersman.resources.resource import Resource
 from steersman.settings import Settings, read_settings
 from steersman.snapshot.cache import SnapshotCache
+from steersman.sources.ca import existing_facts
 from steersman.sources.configuration import configuration_facts
+from steersman.sources.dns import Resolver
 from steersman.sources.files import directories_of, read_directory
 
 NOT_SIGNED = b"[not signed yet: steersman serve does that]"
 
+PATIENCE = 6.0
+"""Seconds for all hostnames of gateways to be resolved."""
+
 
 class Offline:
-    """A settled mesh. `settings`: where it was read from."""
+    """A settled mesh. `settings`: where it was read from. `unresolved`: hostnames of gateways that got no answer in time, sorted."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.pipeline = Pipeline()
         self._cache = SnapshotCache(self.pipeline.graph)
-        now = time.time()
-        self.pipeline.apply(configuration_facts(settings, now))
+        self.pipeline.apply(configuration_facts(settings, time.time()))
         for cluster, directory in directories_of(settings).items():
             self.pipeline.apply(read_directory(cluster, directory))
+        self.pipeline.apply(self._of_the_ca(frozenset()))
         self._settle()
+        self.unresolved = self._resolve()
+
+    def _of_the_ca(self, wanted: frozenset[LeafKey]) -> list[Fact]:
+        clusters = [cluster.config for cluster in self.settings.clusters]
+        return existing_facts(self.settings.ca.directory, clusters, self.settings.mesh, wanted)
+
+    def _resolve(self) -> tuple[str, ...]:
+        """Needs every network's gateways from now on, and with them their hostnames."""
+        graph = self.pipeline.graph
+        for network in graph.ask(NETWORKS, ""):
+            graph.demand(NETWORK_GATEWAYS, network)
+        self._settle()
+        names = graph.wanted(RESOLVED)
+        if not names:
+            return ()
+        self.pipeline.apply(asyncio.run(_answers(names)))
+        self._settle()
+        return tuple(sorted(names - graph.rows(RESOLVED).keys()))
 
     def connect(self, proxy: Proxy) -> None:
         """From now on this proxy is a part of the mesh."""
@@ -51,21 +75,44 @@ class Offline:
         return found
 
     def _stand_in(self) -> None:
-        """Where a stream would be sent a certificate, which only a server's CA may make, something stands that says so."""
+        """Certificates that the CA's directory holds are there; where one isn't made yet, something stands that says so."""
         graph = self.pipeline.graph
+        self.pipeline.apply(self._of_the_ca(graph.wanted(LEAVES)))
         origin = Origin(source="ca", seen=time.time())
         missing = sorted(graph.wanted(LEAVES) - graph.rows(LEAVES).keys(), key=lambda key: (key.cluster, key.identity))
         leaf = Leaf(chain=NOT_SIGNED, key=NOT_SIGNED)
-        facts: list[Fact] = [Upsert(kind=Kind.LEAF, key=key, value=leaf, origin=origin) for key in missing]
+        self.pipeline.apply(Upsert(kind=Kind.LEAF, key=key, value=leaf, origin=origin) for key in missing)
         if "" not in graph.rows(ROOTS):
-            facts.append(Upsert(kind=Kind.ROOT, key="", value=Root(bundle=NOT_SIGNED), origin=origin))
-        self.pipeline.apply(facts)
+            self.pipeline.apply([Upsert(kind=Kind.ROOT, key="", value=Root(bundle=NOT_SIGNED), origin=origin)])
         self._settle()
 
     def _settle(self) -> None:
         published = self._cache.publish(self.pipeline.settle(self._cache.absorb))
         if published.failed:
             raise _failure(published.failed[0])
+
+
+async def _answers(names: frozenset[str]) -> list[Fact]:
+    """What DNS says of each of these names, as far as it answers in time."""
+    facts: list[Fact] = []
+    done = asyncio.Event()
+
+    def emit(told: Sequence[Fact]) -> None:
+        facts.extend(told)
+        if names <= {fact.origin.place for fact in facts if isinstance(fact, Upsert)}:
+            done.set()
+
+    resolver = Resolver()
+    resolver.want(names)
+    following = asyncio.create_task(resolver.run(emit), name="dns")
+    try:
+        await asyncio.wait_for(done.wait(), PATIENCE)
+    except TimeoutError:
+        pass
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+    return facts
 
 
 def _failure(failed: ComputeFailed) -> SteersmanError:

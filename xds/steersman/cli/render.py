@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from steersman.admin.protojson import as_dict, message_of
     from steersman.cli.node import read_node
     from steersman.cli.offline import offline
-    from steersman.cli.output import show, structured
+    from steersman.cli.output import note, show, structured
 
     proxy = read_node(Path(args.node))
     mesh = offline(args.config)
@@ -54,5 +54,7 @@ def run(args: argparse.Namespace) -> int:
     rendered: dict[str, list[dict[str, Any]]] = {key: [] for key in KEYS.values()}
     for type_url, resources in mesh.served(proxy, types).items():
         rendered[KEYS[names.TYPE_NAMES[type_url]]] = [as_dict(message_of(type_url, resource.body)) for resource in resources]
+    for name in mesh.unresolved:
+        note(f"steersman: note: the gateway hostname {name} was not resolved, so it gives no address here")
     show(structured(rendered, args.output))
     return 0
