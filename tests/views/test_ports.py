@@ -5,16 +5,25 @@ from typing import Any
 import pytest
 
 from steersman.model.config import MeshConfig, OutboundTrafficPolicy
-from steersman.model.ids import ClusterID, Hostname, NetworkID, ServicePortKey
-from steersman.model.mesh import MeshService
+from steersman.model.ids import ClusterID, NetworkID, ServicePortKey
 from steersman.model.objects import Protocol, ServiceType
 from steersman.model.proxy import Interception
-from steersman.registry.collections import MESH, MESH_SERVICES, VIPS
+from steersman.registry.collections import MESH
 from steersman.views.collections import OUTBOUND_PORTS, OUTBOUNDS, ROUTE_HOSTS
-from steersman.views.listeners import CaptureListener, HTTPListener, OutboundPorts, Refusal, Refused, RouteHosts, TCPListener
+from steersman.views.listeners import (
+    CaptureListener,
+    HTTPClaim,
+    HTTPListener,
+    OutboundPorts,
+    Refusal,
+    Refused,
+    RouteHosts,
+    TCPListener,
+    VirtualHost,
+)
 from steersman.views.ports import route_hosts_of, routes_scope
 from steersman.views.scopes import Outbound
-from tests.support.mesh import BOTH, V4, V6, Mesh, cluster, pod, port, port_key, service, service_key, slice_of
+from tests.support.mesh import BOTH, V4, V6, Mesh, cluster, pod, port, port_key, service, slice_of
 from tests.support.served import bound, router, sidecar
 
 ONLY_V4 = frozenset({V4})
@@ -33,6 +42,10 @@ def ports_of(mesh: Mesh, proxy: Any) -> OutboundPorts:
     scope = mesh.ask(OUTBOUNDS, proxy.id)
     assert scope is not None
     return mesh.ask(OUTBOUND_PORTS, scope)
+
+
+def by_host(ports: OutboundPorts) -> dict[int, list[ServicePortKey]]:
+    return {number: [claim.service for claim in claims] for number, claims in ports.http}
 
 
 def hosts_of(mesh: Mesh, proxy: Any, number: int = 80) -> RouteHosts:
@@ -68,7 +81,7 @@ def test_a_captured_proxy_gets_one_listener_for_each_http_port_and_one_for_each_
         TCPListener("10.1.0.4", 33060, "outbound|33060||db.default.svc.cluster.local"),
     }
     assert [listener.name for listener in found.listeners] == sorted(listener.name for listener in found.listeners)
-    assert found.http == ((80, (port_key("shop", 80), port_key("web", 80))), (9080, (port_key("web", 9080),)))
+    assert by_host(found) == {80: [port_key("shop", 80), port_key("web", 80)], 9080: [port_key("web", 9080)]}
     assert found.refused == ()
 
 
@@ -99,7 +112,7 @@ def test_a_service_without_an_address_is_refused_by_address_but_http_keeps_its_h
         Refused(service=port_key("db", 80), reason=Refusal.NO_ADDRESS),
         Refused(service=port_key("db", 3306), reason=Refusal.NO_ADDRESS),
     )
-    assert port_key("db", 80) in dict(found.http)[80]
+    assert port_key("db", 80) in by_host(found)[80]
 
 
 def test_the_older_of_two_services_with_one_address_keeps_it_and_the_other_is_refused_by_name() -> None:
@@ -203,7 +216,7 @@ def test_bound_listeners_stand_on_one_address_and_know_services_by_port() -> Non
         HTTPListener(9080, frozenset(), "127.0.0.7"),
         TCPListener("127.0.0.7", 3306, "outbound|3306||db.default.svc.cluster.local", bound=True),
     )
-    assert found.http == ((9080, (port_key("shop", 9080), port_key("web", 9080))),)
+    assert by_host(found) == {9080: [port_key("shop", 9080), port_key("web", 9080)]}
     assert found.refused == ()
 
 
@@ -283,9 +296,9 @@ def test_a_service_is_called_by_every_name_and_address_with_and_without_the_port
                 "web.default.svc.cluster.local",
                 "web.default.svc",
                 "web.default",
-                "web",
                 "10.1.0.1",
                 "[fd00::1]",
+                "web",
             )
             for form in (name, f"{name}:80")
         )
@@ -337,17 +350,15 @@ def test_routes_do_not_depend_on_the_address_that_listeners_bind() -> None:
 
 def test_a_domain_claimed_twice_is_the_older_services_and_the_other_keeps_its_own_names() -> None:
     """The registry gives an address to one service; were it ever to slip, one host would be lost instead of the whole route."""
-    services = {name: MeshService(key=service_key(name), hostname=Hostname(f"{name}.x"), clusters=()) for name in ("older", "younger")}
     scope = Outbound("default", ClusterID("east"), NetworkID(""), ONLY_V4, Interception.REDIRECT)
-    values: dict[Any, Any] = {
-        (MESH, ""): None,
-        (OUTBOUND_PORTS, scope): OutboundPorts(listeners=(), http=((80, (port_key("older"), port_key("younger"))),)),
-        **{(MESH_SERVICES, service_key(name)): found for name, found in services.items()},
-        **{(VIPS, (service_key(name), ClusterID("east"))): ("10.1.0.1",) for name in services},
-    }
+    claims = tuple(
+        HTTPClaim(port_key(name), VirtualHost(f"{name}:80", f"to {name}", (f"{name}.default", "10.1.0.1", "10.1.0.1:80")))
+        for name in ("older", "younger")
+    )
+    values: dict[Any, Any] = {(MESH, ""): None, (OUTBOUND_PORTS, scope): OutboundPorts(listeners=(), http=((80, claims),))}
     found = route_hosts_of(lambda collection, key: values[collection, key], (scope, 80))
-    assert [host.name for host in found.hosts if "10.1.0.1" in host.domains] == ["older.x:80"]
-    assert "younger.default" in domains(found)["younger.x:80"]
+    assert [host.name for host in found.hosts if "10.1.0.1" in host.domains] == ["older:80"]
+    assert domains(found)["younger:80"] == ("younger.default", "younger", "younger:80")
     assert [(item.at, item.service, item.holder) for item in found.refused] == [
         (domain, port_key("younger"), port_key("older")) for domain in ("10.1.0.1", "10.1.0.1:80")
     ]

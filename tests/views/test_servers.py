@@ -7,9 +7,9 @@ import pytest
 from steersman.model.config import MeshConfig, Passthrough
 from steersman.model.objects import GatewayServer, Protocol, ServiceType, TLSMode
 from steersman.views.collections import ROUTERS, SERVERS
-from steersman.views.listeners import MutualServer, PassthroughService, Refusal, ServerKind, Servers
+from steersman.views.listeners import HostPattern, MutualServer, PassthroughService, Refusal, ServerKind, Servers
 from steersman.views.scopes import Router
-from steersman.views.servers import HostPattern, parse_host
+from steersman.views.servers import parse_host
 from tests.support.mesh import Mesh, cluster, gateway, key, pod, port, port_key, service, slice_of
 from tests.support.served import router, sidecar
 

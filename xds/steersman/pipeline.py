@@ -100,8 +100,17 @@ from steersman.resources.collections import (
     TABLES_OF,
     VIRTUAL_HOSTS,
 )
-from steersman.views import inbound, ports, servers, split_horizon, standpoints, verdicts
+from steersman.views import (
+    admission,
+    inbound,
+    ports,
+    servers,
+    split_horizon,
+    standpoints,
+    verdicts,
+)
 from steersman.views.collections import (
+    ADMISSIONS,
     CLAIMS,
     INBOUNDS,
     OUTBOUND_PORTS,
@@ -109,6 +118,7 @@ from steersman.views.collections import (
     ROUTE_HOSTS,
     ROUTERS,
     SEEN,
+    SERVER_PORTS,
     SERVERS,
     STANDPOINTS,
     TRUST_DOMAINS,
@@ -296,12 +306,14 @@ def wire_listening(graph: Graph) -> None:
     graph.derive(ROUTERS, servers.router_of, reads=(*here, GATEWAYS_IN, GATEWAYS))
 
     # VIPS, CELLS, VERDICTS --> CLAIMS (what each service asks for) --> OUTBOUND_PORTS (who gets it) --> ROUTE_HOSTS (by which names)
-    # Gateways, IDENTITIES --> SERVERS (what a router listens for, and whom it admits)
-    called = (VISIBLE_SERVICES, MESH_SERVICES)
-    graph.derive(CLAIMS, ports.claims_of, reads=(MESH_SERVICES, VIPS, CELL_INDEX, CELLS, VERDICTS))
+    # Gateways --> SERVER_PORTS (what a router listens for) --+--> SERVERS
+    # IDENTITIES --> ADMISSIONS (whom it lets in) ------------'
+    graph.derive(CLAIMS, ports.claims_of, reads=(MESH_SERVICES, VIPS, MESH, CELL_INDEX, CELLS, VERDICTS))
     graph.derive(OUTBOUND_PORTS, ports.outbound_ports_of, reads=(VISIBLE_SERVICES, CLAIMS))
-    graph.derive(ROUTE_HOSTS, ports.route_hosts_of, reads=(OUTBOUND_PORTS, MESH_SERVICES, VIPS, MESH))
-    graph.derive(SERVERS, servers.servers_of, reads=(*called, GATEWAYS, IDENTITIES, MESH))
+    graph.derive(ROUTE_HOSTS, ports.route_hosts_of, reads=(OUTBOUND_PORTS, MESH))
+    graph.derive(SERVER_PORTS, servers.server_ports_of, reads=(GATEWAYS, MESH))
+    graph.derive(ADMISSIONS, admission.admission_of, reads=(MESH_SERVICES, IDENTITIES))
+    graph.derive(SERVERS, admission.servers_of, reads=(SERVER_PORTS, VISIBLE_SERVICES, ADMISSIONS))
 
 
 def wire_resources(graph: Graph) -> None:

@@ -3,11 +3,10 @@
 from typing import NamedTuple
 
 from steersman.graph import Derived
-from steersman.model.ids import ClusterID, IPFamily, NetworkID, ServiceKey, ServicePortKey
+from steersman.model.ids import ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, SplitHorizon, Standpoint, Traits, Verdict
-from steersman.model.proxy import Interception
-from steersman.views.listeners import Claims, InboundPorts, OutboundPorts, RouteHosts, Servers
-from steersman.views.scopes import Outbound, Router
+from steersman.views.listeners import Admission, Claims, Doors, InboundPorts, OutboundPorts, RouteHosts, ServerPorts, Servers
+from steersman.views.scopes import Catchment, Outbound, Router
 
 
 class VerdictKey(NamedTuple):
@@ -32,17 +31,6 @@ SEEN: Derived[SeenKey, SplitHorizon] = Derived("seen")
 
 # -- what is listened on ------------------------------------------------------------------------------------------------------
 
-
-class ClaimKey(NamedTuple):
-    """A service, and what of a client's place decides how its traffic is caught (see Outbound)."""
-
-    service: ServiceKey
-    cluster: ClusterID
-    network: NetworkID
-    families: frozenset[IPFamily]
-    interception: Interception
-
-
 TRUST_DOMAINS: Derived[str, tuple[str, ...]] = Derived("trust_domains")
 """Every trust domain of the mesh, sorted; key "" ."""
 
@@ -55,12 +43,17 @@ OUTBOUNDS: Derived[str, Outbound | None] = Derived("outbounds")
 ROUTERS: Derived[str, Router | None] = Derived("routers")
 """By node id: the scope of a router's listeners and routes; None for any other."""
 
-CLAIMS: Derived[ClaimKey, Claims] = Derived("claims")
+CLAIMS: Derived[tuple[ServiceKey, Catchment], Claims] = Derived("claims")
 """What one service asks for; OUTBOUND_PORTS settles who gets it."""
 
 OUTBOUND_PORTS: Derived[Outbound, OutboundPorts] = Derived("outbound_ports")
 
 ROUTE_HOSTS: Derived[tuple[Outbound, int], RouteHosts] = Derived("route_hosts")
 """By scope (with `bind` and `taken` empty, since no route depends on them) and port number."""
+
+SERVER_PORTS: Derived[Router, ServerPorts] = Derived("server_ports")
+"""A router's ports and doors; ADMISSIONS says who comes in by them, SERVERS puts both together."""
+
+ADMISSIONS: Derived[tuple[ServiceKey, Doors], Admission] = Derived("admissions")
 
 SERVERS: Derived[Router, Servers] = Derived("servers")

@@ -97,33 +97,40 @@ class RefusedServer(Row, frozen=True, kw_only=True):
     holder: ObjectKey | None = None
 
 
-class Claims(Row, frozen=True, kw_only=True):
-    """What one service asks for. `created`: in disputes the older wins, then the lower key. `http`: its ports that are told apart by Host.
-    `tcp`: its listeners at addresses of its own. `named`: its TCP ports with their clusters, which with interception NONE are told apart by
-    number only. `refused`: what it can't have whoever else is there."""
-
-    created: str = ""
-    http: tuple[ServicePortKey, ...] = ()
-    tcp: tuple[tuple[ServicePortKey, TCPListener], ...] = ()
-    named: tuple[tuple[ServicePortKey, str], ...] = ()
-    refused: tuple[Refused, ...] = ()
-
-
-class OutboundPorts(Row, frozen=True, kw_only=True):
-    """Who gets which outbound listener. `listeners`: by name, each name once. `http`: (port number, the service ports behind its Host
-    routing, oldest first), by number."""
-
-    listeners: tuple[OutboundListener, ...]
-    http: tuple[tuple[int, tuple[ServicePortKey, ...]], ...]
-    refused: tuple[Refused, ...] = ()
-
-
 class VirtualHost(NamedTuple):
     """A service port in a route. `domains`: every Host that names it, the full name first."""
 
     name: str
     cluster: str
     domains: tuple[str, ...]
+
+
+class HTTPClaim(NamedTuple):
+    """An HTTP port that is told apart by Host. `host`: by every name but the bare one, which only clients of its own namespace may use."""
+
+    service: ServicePortKey
+    host: VirtualHost
+
+
+class Claims(Row, frozen=True, kw_only=True):
+    """What one service asks for. `created`: in disputes the older wins, then the lower key. `http`: its ports that are told apart by Host.
+    `tcp`: its listeners at addresses of its own. `named`: its TCP ports with their clusters, which with interception NONE are told apart by
+    number only. `refused`: what it can't have whoever else is there."""
+
+    created: str = ""
+    http: tuple[HTTPClaim, ...] = ()
+    tcp: tuple[tuple[ServicePortKey, TCPListener], ...] = ()
+    named: tuple[tuple[ServicePortKey, str], ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+class OutboundPorts(Row, frozen=True, kw_only=True):
+    """Who gets which outbound listener. `listeners`: by name, each name once. `http`: (port number, the claims behind its Host routing,
+    oldest first), by number."""
+
+    listeners: tuple[OutboundListener, ...]
+    http: tuple[tuple[int, tuple[HTTPClaim, ...]], ...]
+    refused: tuple[Refused, ...] = ()
 
 
 class RouteHosts(Row, frozen=True, kw_only=True):
@@ -151,12 +158,66 @@ class ServerKind(StrEnum):
     TLS = "tls"
 
 
+class HostPattern(NamedTuple):
+    """A host of a server, `[NAMESPACE/]DNSNAME`. `namespace`: of the services that it may admit, "" for any. `name`: a DNS name, *.SUFFIX,
+    or *."""
+
+    namespace: str
+    name: str
+
+    def covers(self, host: str, namespace: str) -> bool:
+        """Whether a name of a service in that namespace is one of these."""
+        if self.namespace not in ("", namespace):
+            return False
+        return self.name == host or (self.name[0] == "*" and host.endswith(self.name[1:]))
+
+
+class Admitter(NamedTuple):
+    """A server of an Istio Gateway (see RefusedServer), with those of its hosts that can be matched. `number`: its port as written."""
+
+    gateway: ObjectKey
+    place: int
+    number: int
+    hosts: tuple[HostPattern, ...]
+
+    def covers(self, host: str, namespace: str) -> bool:
+        return any(pattern.covers(host, namespace) for pattern in self.hosts)
+
+    def refused(
+        self, reason: Refusal, service: ServicePortKey | None = None, host: str = "", holder: ObjectKey | None = None
+    ) -> RefusedServer:
+        return RefusedServer(gateway=self.gateway, index=self.place, reason=reason, service=service, host=host, holder=holder)
+
+
+class Door(NamedTuple):
+    """Where services are let in: by Host into a route, or by SNI at a listener; the other is ""."""
+
+    route: str
+    listener: str
+    servers: tuple[Admitter, ...]
+
+
+class Doors(Row, frozen=True, kw_only=True, cache_hash=True):
+    """All doors of a router, and the mesh's domain. A lookup for each service is made by it, so it hashes once."""
+
+    domain: str
+    doors: tuple[Door, ...]
+
+
 class PassthroughService(NamedTuple):
     """A service port that AUTO_PASSTHROUGH servers admit. `sni`: what clients say, and the passthrough cluster's name."""
 
     service: ServicePortKey
     sni: str
     protocol: Protocol
+
+
+class Admission(Row, frozen=True, kw_only=True):
+    """By which doors one service is let in. `hosts`: (route, its virtual host there). `passthrough`: (listener, a port of it)."""
+
+    hosts: tuple[tuple[str, VirtualHost], ...] = ()
+    passthrough: tuple[tuple[str, PassthroughService], ...] = ()
+    refused: tuple[RefusedServer, ...] = ()
 
 
 class MutualServer(NamedTuple):
@@ -167,8 +228,8 @@ class MutualServer(NamedTuple):
 
 
 class ServerPort(Row, frozen=True, kw_only=True):
-    """What a router listens for on one port, all servers merged. `port`: where it really listens. `bind`: the address that the servers
-    name; "" for any address of the router's families. `route`: with HTTP, the route's name. `passthrough`: admitted service ports, by SNI;
+    """What a router listens for on one port, all servers merged. `port`: where it really listens. `bind`: the address that they name; ""
+    for any address of the router's families. `route`: with HTTP, the route's name. `passthrough`: admitted service ports, by SNI;
     `patterns`: with mesh.passthrough sniCluster the SNI patterns that stand for them, sorted, and with "*" among them any; None with
     filterChains. `mutual`: by route; no server name stands twice."""
 
@@ -183,6 +244,14 @@ class ServerPort(Row, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return tcp_listener(self.bind, self.port) if self.bind else http_listener(self.port)
+
+
+class ServerPorts(Row, frozen=True, kw_only=True):
+    """A router's ports, before anyone is admitted: `passthrough` is empty everywhere."""
+
+    ports: tuple[ServerPort, ...]
+    doors: Doors
+    refused: tuple[RefusedServer, ...]
 
 
 class Servers(Row, frozen=True, kw_only=True):

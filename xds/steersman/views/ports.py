@@ -1,22 +1,26 @@
 """Who gets which outbound listener: services ask (claims), one listener answers on each address and port, and the older service wins."""
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
+
+import msgspec
 
 from steersman.graph import Reader
 from steersman.model.config import OutboundTrafficPolicy
-from steersman.model.ids import IPFamily, ServicePortKey
+from steersman.model.ids import IPFamily, ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, MeshService, Rule, ServicePort
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
 from steersman.names import INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT, outbound_cluster, short_hosts
 from steersman.registry.collections import CELL_INDEX, CELLS, MESH_SERVICES, PROXIES, VIPS, VISIBLE_SERVICES, CellKey
 from steersman.registry.mesh import mesh_of
-from steersman.views.collections import CLAIMS, INBOUNDS, OUTBOUND_PORTS, STANDPOINTS, VERDICTS, ClaimKey, VerdictKey
+from steersman.views.collections import CLAIMS, INBOUNDS, OUTBOUND_PORTS, STANDPOINTS, VERDICTS, VerdictKey
 from steersman.views.horizon import UNKNOWN_CLUSTER, narrowed
 from steersman.views.inbound import LOWEST_UNPRIVILEGED, interception_of, is_sidecar
 from steersman.views.listeners import (
     CaptureListener,
     Claims,
+    HTTPClaim,
     HTTPListener,
     OutboundListener,
     OutboundPorts,
@@ -26,7 +30,7 @@ from steersman.views.listeners import (
     TCPListener,
     VirtualHost,
 )
-from steersman.views.scopes import Outbound
+from steersman.views.scopes import Catchment, Outbound
 
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
@@ -61,53 +65,52 @@ def family_of(address: str) -> IPFamily:
 # -- what a service asks for --------------------------------------------------------------------------------------------------
 
 
-def claims_of(read: Reader, key: ClaimKey) -> Claims:
+def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
     """The listeners and routes that one service asks for: HTTP by Host on its port number, TCP at its addresses.
 
     Addresses: those of its VIPs that the proxy can use; for a headless service those of its pods that the proxy reaches directly. With NONE
     no destination is known, so a TCP service has but its port number.
     """
-    service = read(MESH_SERVICES, key.service)
+    name, caught = key
+    service = read(MESH_SERVICES, name)
     if service is None:
         return Claims()
-    http: list[ServicePortKey] = []
+    http: list[HTTPClaim] = []
     tcp: list[tuple[ServicePortKey, TCPListener]] = []
     named: list[tuple[ServicePortKey, str]] = []
     refused: list[Refused] = []
-    addresses = _vips(read, service, key)
-    found_at = key.interception is Interception.NONE or service.headless or service.external_name or addresses
+    bound = caught.interception is Interception.NONE
+    addresses = tuple(address for address in read(VIPS, (name, caught.cluster)) if family_of(address) in caught.families)
+    domains = (*short_hosts(name, mesh_of(read).domain, client_namespace=""), *map(bracketed, addresses))
+    found_at = bound or service.headless or service.external_name or addresses
     for port in service.ports:
         asker = ServicePortKey(service.key.namespace, service.key.name, port.port)
         if port.protocol is Protocol.UDP:
             refused.append(Refused(service=asker, reason=Refusal.NOT_PROXIED))
             continue
-        if not found_at or (service.external_name and not port.protocol.is_http and key.interception is not Interception.NONE):
+        if not found_at or (service.external_name and not port.protocol.is_http and not bound):
             refused.append(Refused(service=asker, reason=Refusal.NO_ADDRESS))
-        if port.protocol.is_http:
-            http.append(asker)
-            continue
         cluster = outbound_cluster(port.port, service.hostname)
-        if key.interception is Interception.NONE:
+        if port.protocol.is_http:
+            host = VirtualHost(f"{service.hostname}:{port.port}", cluster, tuple(with_and_without(port.port, domains)))
+            http.append(HTTPClaim(asker, host))
+        elif bound:
             named.append((asker, cluster))
         elif service.headless:
-            tcp += ((asker, TCPListener(pod, port.port, cluster, pod=True)) for pod in _pods(read, service, port, key))
+            tcp += ((asker, TCPListener(pod, port.port, cluster, pod=True)) for pod in _pods(read, service, port, caught))
         else:
             tcp += ((asker, TCPListener(address, port.port, cluster)) for address in addresses)
     return Claims(created=service.created, http=tuple(http), tcp=tuple(tcp), named=tuple(named), refused=tuple(refused))
 
 
-def _vips(read: Reader, service: MeshService, key: ClaimKey) -> tuple[str, ...]:
-    return tuple(address for address in read(VIPS, (service.key, key.cluster)) if family_of(address) in key.families)
-
-
-def _pods(read: Reader, service: MeshService, port: ServicePort, key: ClaimKey) -> list[str]:
+def _pods(read: Reader, service: MeshService, port: ServicePort, caught: Catchment) -> list[str]:
     """Addresses of the service's pods that are reached as they are, sorted: the same rule as for endpoints says which."""
     asked = ServicePortKey(service.key.namespace, service.key.name, port.port)
-    horizon = narrowed(Horizon(key.network, key.families, cluster=key.cluster or UNKNOWN_CLUSTER), service)
+    horizon = narrowed(Horizon(caught.network, caught.families, cluster=caught.cluster or UNKNOWN_CLUSTER), service)
     found: set[str] = set()
     for traits, _ in read(CELL_INDEX, asked).cells:
         if read(VERDICTS, VerdictKey(traits, horizon)).rule is Rule.DIRECT:
-            found.update(endpoint.address for endpoint in read(CELLS, CellKey(asked, traits)) if traits.family in key.families)
+            found.update(endpoint.address for endpoint in read(CELLS, CellKey(asked, traits)) if traits.family in caught.families)
     return sorted(found)
 
 
@@ -117,11 +120,9 @@ def _pods(read: Reader, service: MeshService, port: ServicePort, key: ClaimKey) 
 def outbound_ports_of(read: Reader, scope: Outbound) -> OutboundPorts:
     """The outbound listeners of a scope. In disputes the older service wins (creationTimestamp, namespace, name); what the others don't get
     is kept with its holder."""
-    by_age = []
-    for service in read(VISIBLE_SERVICES, scope.namespace):
-        claim = read(CLAIMS, ClaimKey(service, scope.cluster, scope.network, scope.families, scope.interception))
-        by_age.append((claim.created, service, claim))
-    claims = [claim for _, _, claim in sorted(by_age)]
+    caught = Catchment(cluster=scope.cluster, network=scope.network, families=scope.families, interception=scope.interception)
+    claims = [read(CLAIMS, (service, caught)) for service in read(VISIBLE_SERVICES, scope.namespace)]
+    claims.sort(key=attrgetter("created"))  # what is of one age stays in order of (namespace, name)
     refused = [item for claim in claims for item in claim.refused]
     settle = _bound if scope.interception is Interception.NONE else _captured
     listeners, http = settle(scope, claims, refused)
@@ -132,7 +133,7 @@ def outbound_ports_of(read: Reader, scope: Outbound) -> OutboundPorts:
     )
 
 
-_HTTP = dict[int, list[ServicePortKey]]
+_HTTP = dict[int, list[HTTPClaim]]
 
 
 def _captured(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tuple[list[OutboundListener], _HTTP]:
@@ -140,19 +141,19 @@ def _captured(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> 
     http: _HTTP = {}
     held: dict[tuple[str, int], tuple[ServicePortKey, TCPListener]] = {}
     for claim in claims:
-        for asker in claim.http:
-            if asker.port in (OUTBOUND_CAPTURE_PORT, INBOUND_CAPTURE_PORT):
-                refused.append(Refused(service=asker, reason=Refusal.OWN_PORT, at=f"0.0.0.0:{asker.port}"))
+        for by_host in claim.http:
+            number = by_host.service.port
+            if number in (OUTBOUND_CAPTURE_PORT, INBOUND_CAPTURE_PORT):
+                refused.append(Refused(service=by_host.service, reason=Refusal.OWN_PORT, at=f"0.0.0.0:{number}"))
             else:
-                http.setdefault(asker.port, []).append(asker)
+                http.setdefault(number, []).append(by_host)
         for asker, listener in claim.tcp:
             holder, _ = held.setdefault((listener.address, listener.port), (asker, listener))
             if holder != asker:
                 at = f"{listener.address}:{listener.port}"
                 refused.append(Refused(service=asker, reason=Refusal.ADDRESS_TAKEN, at=at, holder=holder))
     capture = CaptureListener(scope.families, scope.interception is Interception.TPROXY)
-    by_host = (HTTPListener(number, scope.families) for number in http)
-    return [capture, *by_host, *(listener for _, listener in held.values())], http
+    return [capture, *(HTTPListener(number, scope.families) for number in http), *(listener for _, listener in held.values())], http
 
 
 def _bound(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tuple[list[OutboundListener], _HTTP]:
@@ -161,23 +162,27 @@ def _bound(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tup
     holders: dict[int, ServicePortKey] = {}
     listeners: list[OutboundListener] = []
     for claim in claims:
-        for asker, cluster in [*((asker, "") for asker in claim.http), *claim.named]:
-            number = asker.port
-            holder = holders.get(number)
-            reason = _unbindable(scope, number)
-            if reason is None and holder is not None and (cluster or number not in http):
-                reason = Refusal.PORT_TAKEN
-            if reason is not None:
-                refused.append(Refused(service=asker, reason=reason, at=f"{scope.bind}:{number}", holder=holder))
-                continue
-            holders.setdefault(number, asker)
-            if cluster:
-                listeners.append(TCPListener(scope.bind, number, cluster, bound=True))
-                continue
-            if number not in http:
-                listeners.append(HTTPListener(number, frozenset(), scope.bind))
-            http.setdefault(number, []).append(asker)
+        for by_host in claim.http:
+            number = by_host.service.port
+            if _may_bind(scope, by_host.service, holders, number in http, refused):
+                if number not in http:
+                    listeners.append(HTTPListener(number, frozenset(), scope.bind))
+                http.setdefault(number, []).append(by_host)
+        for asker, cluster in claim.named:
+            if _may_bind(scope, asker, holders, False, refused):
+                listeners.append(TCPListener(scope.bind, asker.port, cluster, bound=True))
     return listeners, http
+
+
+def _may_bind(scope: Outbound, asker: ServicePortKey, holders: dict[int, ServicePortKey], shared: bool, refused: list[Refused]) -> bool:
+    """Whether a service may have its port's listener, or a share of it; if not, why is among the refused."""
+    holder = holders.get(asker.port)
+    reason = _unbindable(scope, asker.port) or (Refusal.PORT_TAKEN if holder is not None and not shared else None)
+    if reason is not None:
+        refused.append(Refused(service=asker, reason=reason, at=f"{scope.bind}:{asker.port}", holder=holder))
+        return False
+    holders.setdefault(asker.port, asker)
+    return True
 
 
 def _unbindable(scope: Outbound, number: int) -> Refusal | None:
@@ -196,25 +201,27 @@ def route_hosts_of(read: Reader, key: tuple[Outbound, int]) -> RouteHosts:
     by its Host, so a Host that names no service can't be passed on.
     """
     scope, number = key
-    mesh = mesh_of(read)
-    taken: dict[str, ServicePortKey] = {}
-    hosts, refused = [], []
-    for asker in dict(read(OUTBOUND_PORTS, scope).http).get(number, ()):
-        service = read(MESH_SERVICES, asker.service)
-        if service is None:
-            continue
-        names = short_hosts(service.key, mesh.domain, scope.namespace)
-        addresses = (address for address in read(VIPS, (service.key, scope.cluster)) if family_of(address) in scope.families)
-        mine = []
-        for domain in with_and_without(number, (*names, *map(bracketed, addresses))):
-            if taken.setdefault(domain, asker) == asker:
-                mine.append(domain)
-            else:
-                refused.append(Refused(service=asker, reason=Refusal.HOST_TAKEN, at=domain, holder=taken[domain]))
-        if mine:
-            hosts.append(VirtualHost(f"{service.hostname}:{number}", outbound_cluster(number, service.hostname), tuple(mine)))
-    passes = mesh.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY and scope.interception is not Interception.NONE
-    return RouteHosts(hosts=tuple(sorted(hosts)), unknown_passes=passes, refused=tuple(refused))
+    taken: set[str] = set()
+    hosts: list[VirtualHost] = []
+    refused: list[Refused] = []
+    claims = dict(read(OUTBOUND_PORTS, scope).http).get(number, ())
+    for service, host in claims:
+        if service.namespace == scope.namespace:
+            host = host._replace(domains=(*host.domains, *with_and_without(number, (service.name,))))
+        if not taken.isdisjoint(host.domains):
+            refused += (Refused(service=service, reason=Refusal.HOST_TAKEN, at=domain) for domain in host.domains if domain in taken)
+            host = host._replace(domains=tuple(domain for domain in host.domains if domain not in taken))
+        taken.update(host.domains)
+        if host.domains:
+            hosts.append(host)
+    policy = mesh_of(read).outbound_traffic_policy
+    passes = policy is OutboundTrafficPolicy.ALLOW_ANY and scope.interception is not Interception.NONE
+    return RouteHosts(hosts=tuple(sorted(hosts)), unknown_passes=passes, refused=_with_holders(refused, claims))
+
+
+def _with_holders(refused: list[Refused], claims: tuple[HTTPClaim, ...]) -> tuple[Refused, ...]:
+    holders = {domain: claim.service for claim in reversed(claims) for domain in claim.host.domains} if refused else {}
+    return tuple(msgspec.structs.replace(item, holder=holders.get(item.at)) for item in refused)
 
 
 def with_and_without(port: int, hosts: Iterable[str]) -> Iterator[str]:

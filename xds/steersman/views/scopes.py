@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServicePortKey, SpiffeID
 from steersman.model.mesh import Horizon
-from steersman.model.objects import Protocol
+from steersman.model.objects import Protocol, Row
 from steersman.model.proxy import Interception
 
 
@@ -30,6 +30,16 @@ class Outbound(NamedTuple):
     bind: str = ""
     low_ports: bool = True
     taken: tuple[int, ...] = ()
+
+
+class Catchment(Row, frozen=True, kw_only=True, cache_hash=True):
+    """What of an Outbound decides how one service's traffic is caught, whatever the client's namespace. A lookup for each service of the
+    mesh is made by it, so it hashes once."""
+
+    cluster: ClusterID
+    network: NetworkID
+    families: frozenset[IPFamily]
+    interception: Interception
 
 
 class Endpoints(NamedTuple):

@@ -1,30 +1,31 @@
-"""What a router listens for: its Istio Gateways' servers, merged by port, and the services that their hosts admit."""
+"""What a router listens for: the servers of the Istio Gateways that select it, merged by port."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from steersman.graph import Reader
-from steersman.model.config import Passthrough
-from steersman.model.ids import ObjectKey, ServicePortKey, selects
-from steersman.model.mesh import MeshService, ServicePort
-from steersman.model.objects import Gateway, GatewayServer, Protocol, TLSMode
+from steersman.model.config import MeshConfig, Passthrough
+from steersman.model.ids import ObjectKey, selects
+from steersman.model.objects import Gateway, GatewayServer, TLSMode
 from steersman.model.proxy import ProxyType
-from steersman.names import gateway_route, gateway_tls_route, outbound_cluster, short_hosts, sni_name
+from steersman.names import gateway_route, gateway_tls_route
 from steersman.registry.addresses import parse_address
-from steersman.registry.collections import GATEWAYS, GATEWAYS_IN, IDENTITIES, MESH_SERVICES, PROXIES, VISIBLE_SERVICES
+from steersman.registry.collections import GATEWAYS, GATEWAYS_IN, PROXIES
 from steersman.registry.mesh import mesh_of
 from steersman.views.collections import STANDPOINTS
 from steersman.views.inbound import targets_of
 from steersman.views.listeners import (
+    Admitter,
+    Door,
+    Doors,
+    HostPattern,
     MutualServer,
-    PassthroughService,
     Refusal,
     RefusedServer,
     ServerKind,
     ServerPort,
-    Servers,
-    VirtualHost,
+    ServerPorts,
 )
 from steersman.views.scopes import Router
 
@@ -61,22 +62,8 @@ def router_of(read: Reader, node: str) -> Router | None:
     )
 
 
-class HostPattern(NamedTuple):
-    """A host of a server, `[NAMESPACE/]DNSNAME`. `namespace`: of the services that it may admit, "" for any. `name`: a DNS name, *.SUFFIX,
-    or *."""
-
-    namespace: str
-    name: str
-
-    def covers(self, host: str, namespace: str) -> bool:
-        """Whether a name of a service in that namespace is one of these."""
-        if self.namespace not in ("", namespace):
-            return False
-        return self.name == host or (self.name[0] == "*" and host.endswith(self.name[1:]))
-
-
 def parse_host(text: str, gateway_namespace: str) -> HostPattern | None:
-    """The pattern; "." is the gateway's own namespace, "*" any. None where it is no DNS name and no wildcard."""
+    """The pattern of a server's host; "." is the gateway's own namespace, "*" any. None where it is no DNS name and no wildcard."""
     namespace, slash, name = text.rpartition("/")
     name = name.lower()
     if name != "*" and not _DNS_NAME.fullmatch(name):
@@ -87,65 +74,37 @@ def parse_host(text: str, gateway_namespace: str) -> HostPattern | None:
 
 
 class _Server(NamedTuple):
-    """A server that is served: where it was written (see RefusedServer), and whom it admits."""
+    """A server that can be served, with what it is as an admitter."""
 
-    gateway: ObjectKey
-    place: int
-    server: GatewayServer
-    hosts: tuple[HostPattern, ...]
-
-    def refused(
-        self, reason: Refusal, service: ServicePortKey | None = None, host: str = "", holder: ObjectKey | None = None
-    ) -> RefusedServer:
-        return RefusedServer(gateway=self.gateway, index=self.place, reason=reason, service=service, host=host, holder=holder)
-
-    def covers(self, host: str, namespace: str) -> bool:
-        return any(pattern.covers(host, namespace) for pattern in self.hosts)
+    written: GatewayServer
+    admits: Admitter
 
 
-def servers_of(read: Reader, scope: Router) -> Servers:
+def server_ports_of(read: Reader, scope: Router) -> ServerPorts:
     """The servers of a router's Gateways, merged by port; in disputes the older Gateway wins (creationTimestamp, namespace, name).
 
-    HTTP and ISTIO_MUTUAL servers with HTTP inside route by Host to the services that their hosts admit; AUTO_PASSTHROUGH servers by SNI, to
-    those that also have mTLS endpoints. Any other server is refused as a whole: nothing is half done. A port on which nobody is admitted
-    is not listened on, as Envoy refuses a listener without filter chains.
+    HTTP and ISTIO_MUTUAL servers with HTTP inside admit by Host, AUTO_PASSTHROUGH servers by SNI. Any other server is refused as a whole:
+    nothing is half done.
     """
+    mesh = mesh_of(read)
     refused: list[RefusedServer] = []
     by_port: dict[tuple[str, int], list[_Server]] = {}
     targets = dict(scope.targets)
-    for server in _accepted(read, scope, refused):
-        bind = "" if server.server.bind in _ANY_ADDRESS else server.server.bind
-        same = by_port.setdefault((bind, targets.get(server.server.port, server.server.port)), [])
-        if same and _kind(same[0].server) is not _kind(server.server):
-            refused.append(server.refused(Refusal.SERVER_CONFLICT, holder=same[0].gateway))
+    for server in _served(read, scope, refused):
+        bind = "" if server.written.bind in _ANY_ADDRESS else server.written.bind
+        same = by_port.setdefault((bind, targets.get(server.written.port, server.written.port)), [])
+        if same and _kind(same[0].written) is not _kind(server.written):
+            refused.append(server.admits.refused(Refusal.SERVER_CONFLICT, holder=same[0].admits.gateway))
         else:
             same.append(server)
-    services = _services(read, scope)
     ports: list[ServerPort] = []
-    routes: dict[str, tuple[VirtualHost, ...]] = {}
+    doors: list[Door] = []
     for (bind, number), servers in by_port.items():
-        if _kind(servers[0].server) is ServerKind.HTTP:
-            route = gateway_route(number, bind)
-            routes[route] = _virtual_hosts(read, servers, services)
-            ports.append(ServerPort(port=number, kind=ServerKind.HTTP, bind=bind, route=route))
-            continue
-        mutual = _mutual(bind, number, servers, refused)
-        for terminated, made_of in mutual.items():
-            routes[terminated.route] = _virtual_hosts(read, made_of, services)
-        automatic = [server for server in servers if server.server.tls_mode is TLSMode.AUTO_PASSTHROUGH]
-        port = ServerPort(
-            port=number,
-            kind=ServerKind.TLS,
-            bind=bind,
-            passthrough=_passthrough(read, automatic, services, refused),
-            patterns=_patterns(read, automatic),
-            mutual=tuple(sorted(mutual)),
-        )
-        if port.passthrough or port.patterns or port.mutual:
-            ports.append(port)
-    return Servers(
+        merged = _http if _kind(servers[0].written) is ServerKind.HTTP else _tls
+        ports.append(merged(mesh, bind, number, servers, doors, refused))
+    return ServerPorts(
         ports=tuple(sorted(ports, key=lambda port: port.name)),
-        routes=tuple(sorted(routes.items())),
+        doors=Doors(domain=mesh.domain, doors=tuple(sorted(doors))),
         refused=tuple(refused),
     )
 
@@ -154,28 +113,28 @@ def _kind(server: GatewayServer) -> ServerKind:
     return ServerKind.HTTP if server.tls_mode is TLSMode.NONE else ServerKind.TLS
 
 
-def _accepted(read: Reader, scope: Router, refused: list[RefusedServer]) -> Iterator[_Server]:
+def _served(read: Reader, scope: Router, refused: list[RefusedServer]) -> Iterator[_Server]:
     """The servers that can be served, with the hosts that can be matched, the oldest Gateway's first."""
     gateways = sorted((gateway.created, key, gateway) for key in scope.gateways if (gateway := read(GATEWAYS, key)) is not None)
     for _, key, gateway in gateways:
-        for index, written in enumerate(gateway.servers):
-            hosts = []
+        for place, written in enumerate(gateway.servers):
             reason = _unserved(written)
-            for text in written.hosts if reason is None else ():
+            if reason is not None:
+                refused.append(RefusedServer(gateway=key, index=place, reason=reason))
+                continue
+            hosts: list[HostPattern] = []
+            for text in written.hosts:
                 pattern = parse_host(text, key.namespace)
                 if pattern is None:
-                    refused.append(RefusedServer(gateway=key, index=index, reason=Refusal.BAD_HOST, host=text))
+                    refused.append(RefusedServer(gateway=key, index=place, reason=Refusal.BAD_HOST, host=text))
                 else:
                     hosts.append(pattern)
-            if reason is not None:
-                refused.append(RefusedServer(gateway=key, index=index, reason=reason))
-            elif hosts:
-                yield _Server(key, index, written, tuple(hosts))
+            if hosts:
+                yield _Server(written, Admitter(key, place, written.port, tuple(hosts)))
 
 
 def _unserved(server: GatewayServer) -> Refusal | None:
-    """Why a server is not served at all. What would need a VirtualService to say where TCP goes, or a certificate of its own, is
-    refused."""
+    """Why a server is not served at all. What needs a VirtualService to say where TCP goes, or a certificate of its own, is refused."""
     if server.bind not in _ANY_ADDRESS and parse_address(server.bind) is None:
         return Refusal.BAD_BIND
     match server.tls_mode:
@@ -189,93 +148,53 @@ def _unserved(server: GatewayServer) -> Refusal | None:
             return Refusal.UNSUPPORTED_TLS
 
 
-def _services(read: Reader, scope: Router) -> list[MeshService]:
-    """What the router's namespace may call, sorted."""
-    found = (read(MESH_SERVICES, key) for key in read(VISIBLE_SERVICES, scope.namespace))
-    return [service for service in found if service is not None]
+def _http(mesh: MeshConfig, bind: str, number: int, servers: list[_Server], doors: list[Door], refused: list[RefusedServer]) -> ServerPort:
+    port = ServerPort(port=number, kind=ServerKind.HTTP, bind=bind, route=gateway_route(number, bind))
+    doors.append(Door(port.route, "", tuple(server.admits for server in servers)))
+    return port
 
 
-# -- by Host ------------------------------------------------------------------------------------------------------------------
+def _tls(mesh: MeshConfig, bind: str, number: int, servers: list[_Server], doors: list[Door], refused: list[RefusedServer]) -> ServerPort:
+    ended = [server for server in servers if server.written.tls_mode is TLSMode.ISTIO_MUTUAL]
+    passed = tuple(server.admits for server in servers if server.written.tls_mode is TLSMode.AUTO_PASSTHROUGH)
+    port = ServerPort(
+        port=number,
+        kind=ServerKind.TLS,
+        bind=bind,
+        patterns=_patterns(passed, mesh.domain) if passed and mesh.passthrough is Passthrough.SNI_CLUSTER else None,
+        mutual=_mutual(bind, number, ended, doors, refused),
+    )
+    if passed:
+        doors.append(Door("", port.name, passed))
+    return port
 
 
-def _virtual_hosts(read: Reader, servers: list[_Server], services: list[MeshService]) -> tuple[VirtualHost, ...]:
-    """The HTTP services that these servers' hosts admit, each under those of its names that they admit. A Host's port doesn't count here:
-    in front of a gateway, ports are mapped."""
-    domain = mesh_of(read).domain
-    hosts: list[VirtualHost] = []
-    for service in services:
-        names = short_hosts(service.key, domain, client_namespace="")
-        admitting = [server for server in servers if any(server.covers(name, service.key.namespace) for name in names)]
-        port = _http_port(service, admitting[0].server.port) if admitting else None
-        if port is not None:
-            domains = tuple(name for name in names if any(server.covers(name, service.key.namespace) for server in admitting))
-            hosts.append(VirtualHost(f"{service.hostname}:{port.port}", outbound_cluster(port.port, service.hostname), domains))
-    return tuple(sorted(hosts))
-
-
-def _http_port(service: MeshService, number: int) -> ServicePort | None:
-    """The HTTP port of that number, else the lowest."""
-    found = [port for port in service.ports if port.protocol.is_http]
-    return next((port for port in found if port.port == number), found[0] if found else None)
-
-
-def _mutual(bind: str, number: int, servers: list[_Server], refused: list[RefusedServer]) -> dict[MutualServer, list[_Server]]:
-    """The ISTIO_MUTUAL servers on a port, with what each is made of. Envoy refuses two filter chains with one match: the first keeps a
-    name."""
-    names: dict[str, list[str]] = {}
-    made_of: dict[str, list[_Server]] = {}
+def _mutual(bind: str, number: int, servers: list[_Server], doors: list[Door], refused: list[RefusedServer]) -> tuple[MutualServer, ...]:
+    """The ISTIO_MUTUAL servers on a port, by route. Envoy refuses two filter chains with one match, so the first server keeps a name."""
     holders: dict[str, tuple[str, ObjectKey]] = {}
-    for server in servers:
-        if server.server.tls_mode is not TLSMode.ISTIO_MUTUAL:
-            continue
-        route = gateway_tls_route(number, server.server.port_name, server.gateway.name, server.gateway.namespace, bind)
+    made_of: dict[str, list[Admitter]] = {}
+    for written, admits in servers:
+        route = gateway_tls_route(number, written.port_name, admits.gateway.name, admits.gateway.namespace, bind)
         kept = []
-        for pattern in server.hosts:
-            held_by, holder = holders.setdefault(pattern.name, (route, server.gateway))
+        for pattern in admits.hosts:
+            held_by, holder = holders.setdefault(pattern.name, (route, admits.gateway))
             if held_by == route:
                 kept.append(pattern)
             else:
-                refused.append(server.refused(Refusal.SERVER_CONFLICT, host=pattern.name, holder=holder))
+                refused.append(admits.refused(Refusal.SERVER_CONFLICT, host=pattern.name, holder=holder))
         if kept:
-            names.setdefault(route, []).extend(pattern.name for pattern in kept)
-            made_of.setdefault(route, []).append(server._replace(hosts=tuple(kept)))
-    return {MutualServer(route, tuple(sorted(set(names[route])))): made_of[route] for route in names}
+            made_of.setdefault(route, []).append(admits._replace(hosts=tuple(kept)))
+    doors.extend(Door(route, "", tuple(admitters)) for route, admitters in made_of.items())
+    names = {route: {pattern.name for admits in admitters for pattern in admits.hosts} for route, admitters in made_of.items()}
+    return tuple(MutualServer(route, tuple(sorted(names[route]))) for route in sorted(names))
 
 
-# -- by SNI -------------------------------------------------------------------------------------------------------------------
-
-
-def _passthrough(
-    read: Reader, servers: list[_Server], services: list[MeshService], refused: list[RefusedServer]
-) -> tuple[PassthroughService, ...]:
-    """The service ports that AUTO_PASSTHROUGH servers admit, by SNI: by their hosts, and only with endpoints that speak mTLS, since the
-    gateway itself checks nobody's certificate."""
-    found: list[PassthroughService] = []
-    for service in services:
-        admitting = next((server for server in servers if server.covers(service.hostname, service.key.namespace)), None)
-        if admitting is None or service.external_name:
-            continue
-        mtls = read(IDENTITIES, service.key).mtls
-        for port in service.ports:
-            key = ServicePortKey(service.key.namespace, service.key.name, port.port)
-            if port.protocol is Protocol.UDP:
-                refused.append(admitting.refused(Refusal.NOT_PROXIED, key))
-            elif not mtls:
-                refused.append(admitting.refused(Refusal.NOT_MTLS, key))
-            else:
-                found.append(PassthroughService(key, sni_name(port.port, service.hostname), port.protocol))
-    return tuple(sorted(found, key=lambda admitted: admitted.sni))
-
-
-def _patterns(read: Reader, servers: list[_Server]) -> tuple[str, ...] | None:
-    """With sniCluster, what SNI names of services that the servers' hosts admit look like; "*" among them is any. None with filterChains.
+def _patterns(servers: tuple[Admitter, ...], domain: str) -> tuple[str, ...]:
+    """What SNI names of services that the servers' hosts admit look like, sorted; "*" among them is any.
 
     An SNI ends in the service's host name, which says its namespace.
     """
-    mesh = mesh_of(read)
-    if mesh.passthrough is not Passthrough.SNI_CLUSTER or not servers:
-        return None
-    found = {_pattern(pattern, mesh.domain) for server in servers for pattern in server.hosts}
+    found = {_pattern(pattern, domain) for server in servers for pattern in server.hosts}
     return tuple(sorted(found - {""}))
 
 
