@@ -129,14 +129,18 @@ class _Directory:
 
         Raises SourceError.
         """
-        places = self._places | self._leaves.places(wanted)
-        if everything or not places <= self._authorities.intermediates.keys() or self._authorities.busy:
-            self._authorities.look(sorted(places), now, make=True)
+        places = sorted(self._places | self._leaves.places(wanted))
+        current = everything or self._authorities.busy or not self._authorities.intermediates.keys() >= set(places)
+        if current:
+            self._authorities.look(places, now, make=True)
         if not self._authorities.bundle and not self._authorities.busy:
             causes = "; ".join(f"{finding.cause} ({finding.remedy})" for finding in self._authorities.findings.values())
             raise SourceError(f"there is no root certificate in {self.path}, and none can be made: {causes}")
         self._leaves.look(wanted, everything=everything)
         due = self._leaves.due(wanted, now)
+        if due and not current:  # what another server signed meanwhile must not be judged by what was here before
+            self._authorities.look(places, now, make=True)
+            due = self._leaves.due(wanted, now)
         unfinished = self._leaves.sign(due, now) if sign else bool(due)
         if not due and now >= self._prune_at:
             self._leaves.prune(now)

@@ -14,7 +14,7 @@ from cryptography import x509
 from steersman.model.facts import Finding, FindingKey, Severity
 from steersman.sources import ca_keys as keys
 from steersman.sources.ca_keys import Issuer, Lifetimes
-from steersman.sources.ca_store import Locked, Unusable, Unwritable, content, exposure_of, locked, replace_pair, settle_pair
+from steersman.sources.ca_files import Locked, Unusable, Unwritable, content, exposure_of, locked, replace_pair, settle_pair
 from steersman.sources.report import Complaint
 
 SOURCE = "ca"
@@ -231,7 +231,7 @@ class Authorities:
                 "root",
                 "root-expiring",
                 f"the root ends at {moment(ends)}, and what it signed with it; it is never replaced by itself",
-                "put a new root's certificate into roots/; once every proxy trusts both, put the new pair in place of root-*.pem, and the old "
+                "put a new root's certificate into roots/; once every proxy trusts both, put its pair in place of root-*.pem and the old "
                 "certificate into roots/",
             )
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from steersman.model.ids import SpiffeID
-from steersman.sources.ca_store import Unusable
+from steersman.sources.ca_files import Unusable
 
 Key = EllipticCurvePrivateKey | RSAPrivateKey
 """We make EC keys on P-256; those that an operator brings may be RSA."""

@@ -16,7 +16,7 @@ from steersman.names import parse_spiffe_id
 from steersman.sources import ca_keys as keys
 from steersman.sources.ca_authorities import Authorities, Intermediate, Place, Problems, unwritable
 from steersman.sources.ca_keys import Lifetimes
-from steersman.sources.ca_store import Locked, Unusable, Unwritable, content, exposure_of, locked, replace
+from steersman.sources.ca_files import Locked, Unusable, Unwritable, content, exposure_of, locked, replace
 from steersman.sources.filesystem import Signature
 from steersman.sources.report import Complaint, joined
 
@@ -54,6 +54,7 @@ class Leaves:
         self._places = places
         self._other = other
         self._lifetimes = lifetimes
+        self._files: dict[LeafKey, Path] = {}
         self._held: dict[LeafKey, _Held] = {}
         self._broken: dict[LeafKey, str] = {}
         self._replaced: dict[LeafKey, _Replaced] = {}
@@ -72,14 +73,17 @@ class Leaves:
         return {key: held.leaf for key, held in self._held.items()}
 
     def look(self, wanted: frozenset[LeafKey], *, everything: bool) -> None:
-        """Reads the files of the wanted leaves: those of which none is known, or all that have changed."""
-        for known in (self._held, self._broken, self._replaced):
+        """Reads the files of the wanted leaves: those that weren't wanted before, or all that have changed."""
+        new = wanted - self._files.keys() - self._refused
+        for known in (self._files, self._held, self._broken, self._replaced):
             for key in known.keys() - wanted:
                 known.pop(key)
-        self._refused = {key for key in wanted if not _is_signable(key.identity)}
-        for key in wanted - self._refused:
-            if everything or key not in self._held:
-                self._read(key)
+        refused = {key for key in new if not _is_signable(key.identity)}
+        self._refused = (self._refused & wanted) | refused
+        for key in new - refused:
+            self._files[key] = self._named(key)
+        for key in (wanted if everything else new) - self._refused:
+            self._read(key)
 
     def due(self, wanted: frozenset[LeafKey], now: float) -> list[LeafKey]:
         """Those that can and should be signed now, those that are missing first."""
@@ -105,7 +109,7 @@ class Leaves:
 
     def prune(self, now: float) -> None:
         """Removes leaves that have expired and nobody wants here."""
-        wanted = {self.file(key) for key in self._held}
+        wanted = set(self._files.values())
         for place in (*self._places.values(), self._other):
             try:
                 files = [path for path in place.leaves.iterdir() if path not in wanted and path.suffix == ".pem"]
@@ -158,6 +162,10 @@ class Leaves:
         return self._places.get(key.cluster, self._other)
 
     def file(self, key: LeafKey) -> Path:
+        """Of a leaf that is wanted."""
+        return self._files[key]
+
+    def _named(self, key: LeafKey) -> Path:
         """Named for people by namespace and service account, and told apart by a digest."""
         parsed = parse_spiffe_id(key.identity)
         named = f"{parsed.namespace}.{parsed.service_account}." if parsed is not None else ""
