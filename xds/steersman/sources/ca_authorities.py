@@ -13,8 +13,8 @@ from cryptography import x509
 
 from steersman.model.facts import Finding, FindingKey, Severity
 from steersman.sources import ca_keys as keys
-from steersman.sources.ca_keys import Issuer, Lifetimes
 from steersman.sources.ca_files import Locked, Unusable, Unwritable, content, exposure_of, locked, replace_pair, settle_pair
+from steersman.sources.ca_keys import Issuer, Lifetimes
 from steersman.sources.report import Complaint
 
 SOURCE = "ca"

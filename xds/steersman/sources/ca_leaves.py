@@ -15,8 +15,8 @@ from steersman.model.ids import ClusterID, SpiffeID
 from steersman.names import parse_spiffe_id
 from steersman.sources import ca_keys as keys
 from steersman.sources.ca_authorities import Authorities, Intermediate, Place, Problems, unwritable
-from steersman.sources.ca_keys import Lifetimes
 from steersman.sources.ca_files import Locked, Unusable, Unwritable, content, exposure_of, locked, replace
+from steersman.sources.ca_keys import Lifetimes
 from steersman.sources.filesystem import Signature
 from steersman.sources.report import Complaint, joined
 
