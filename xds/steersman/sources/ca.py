@@ -1,201 +1,133 @@
 """The mesh's own certificate authority, as a source: a directory of keys and certificates, from which come the trust bundle and a
 certificate for each workload that someone wants.
 
-One root signs an intermediate for each cluster, that a leaf for each workload identity in it. What is there is served as it is, byte for
-byte; what is missing or due is made by whichever server takes the directory's lock first, and the others find it there.
+One root, an intermediate for each cluster, a leaf for each workload identity in it, all kept, so that a restart and every replica that
+shares the directory serve the same bytes.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
-from steersman.errors import SourceError
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Leaf, LeafKey, Origin, Root, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.sources.ca_authorities import SOURCE, Authorities, Place, place_of
-from steersman.sources.ca_keys import Lifetimes
-from steersman.sources.ca_leaves import Leaves
+from steersman.sources.ca_store import CAStore, Holdings, Lifetimes
 
 Emit = Callable[[Sequence[Fact]], None]
 
-_POLL = 10.0
-"""Seconds between looks at the directory: for what another server rotated or an operator changed, and for what is due."""
-_RETRY = 0.05
-"""Seconds until the next try of the lock."""
-_PATIENCE = 10.0
-"""Seconds of being locked out after which that is an error: whoever has the lock writes for some milliseconds."""
+SOURCE = "ca"
+_POLL = 1.0
+"""Seconds between looks at whether another process has put something into the directory."""
+_READ_ALL = 60.0
+"""Seconds between looks at every file, for what was changed without being renamed into place."""
+_RETRY = 10.0
+"""Seconds after which what could not be made is tried again."""
+_PRUNE = 3600.0
 
 
-class _View(NamedTuple):
-    """What the directory says. `unfinished`: there is more to sign. `busy`: another server is writing in it."""
+def read_ca(directory: Path, clusters: Iterable[ClusterConfig], mesh: MeshConfig, wanted: frozenset[LeafKey], now: float) -> list[Fact]:
+    """The bundle, those of these leaves that are there, and what is wrong. Makes nothing, not even the directory. Raises SourceError."""
+    told = _Told()
+    return told.news(_store(directory, clusters, mesh, None).read(now, wanted), now)
 
-    bundle: bytes
-    leaves: Mapping[LeafKey, Leaf]
-    findings: Mapping[FindingKey, Finding]
-    unfinished: bool
-    busy: bool
+
+def _store(directory: Path, clusters: Iterable[ClusterConfig], mesh: MeshConfig, lifetimes: Lifetimes | None) -> CAStore:
+    return CAStore(directory, mesh.trust_domain, frozenset(cluster.name for cluster in clusters), lifetimes)
+
+
+class _Told:
+    """What stands as facts."""
+
+    def __init__(self) -> None:
+        self.root: Root | None = None
+        self.leaves: Mapping[LeafKey, Leaf] = {}
+        self.findings: Mapping[FindingKey, Finding] = {}
+
+    def news(self, holdings: Holdings, seen: float) -> list[Fact]:
+        """What the holdings change, told from now on."""
+        facts: list[Fact] = []
+        if holdings.root is not None and holdings.root != self.root:
+            facts.append(Upsert(kind=Kind.ROOT, key="", value=holdings.root, origin=Origin(source=SOURCE, seen=seen)))
+            self.root = holdings.root
+        facts += [Delete(kind=Kind.LEAF, key=key) for key in self.leaves if key not in holdings.leaves]
+        for key, leaf in holdings.leaves.items():
+            if self.leaves.get(key) != leaf:
+                facts.append(
+                    Upsert(kind=Kind.LEAF, key=key, value=leaf, origin=Origin(source=SOURCE, place=holdings.places[key], seen=seen))
+                )
+        findings = {FindingKey(SOURCE, finding.place, finding.id, finding.object): finding for finding in holdings.findings}
+        facts += [Delete(kind=Kind.FINDING, key=key) for key in self.findings if key not in findings]
+        for place, finding in findings.items():
+            if self.findings.get(place) != finding:
+                origin = Origin(source=SOURCE, place=finding.place, seen=seen)
+                facts.append(Upsert(kind=Kind.FINDING, key=place, value=finding, origin=origin))
+        self.leaves, self.findings = holdings.leaves, findings
+        return facts
 
 
 class CertificateAuthority:
-    """The source "ca". `clock`: wall clock seconds. `poll`: seconds between looks at the directory."""
+    """The source "ca". Times come from `clock`, in seconds since the epoch."""
 
     def __init__(
         self,
         directory: Path,
-        clusters: Sequence[ClusterConfig],
+        clusters: Iterable[ClusterConfig],
         mesh: MeshConfig,
         clock: Callable[[], float] = time.time,
         lifetimes: Lifetimes | None = None,
-        poll: float = _POLL,
     ) -> None:
-        self._directory = _Directory(directory, clusters, mesh, lifetimes or Lifetimes())
+        self._store = _store(directory, clusters, mesh, lifetimes)
         self._clock = clock
-        self._poll = poll
         self._wanted: frozenset[LeafKey] = frozenset()
         self._changed = asyncio.Event()
 
     def want(self, leaves: frozenset[LeafKey]) -> None:
-        """All the leaves that are wanted from now on. On the event loop's thread."""
-        if leaves != self._wanted:
-            self._wanted = leaves
-            self._changed.set()
+        """All the leaves wanted from now on."""
+        self._wanted = leaves
+        self._changed.set()
 
     async def run(self, emit: Emit) -> None:
-        """Emits the trust bundle, the wanted leaves that are there and Synced at once; then leaves as they are signed, and changes.
+        """Emits the bundle, the wanted leaves and Synced, then what changes: wishes, certificates that are due, what other replicas made.
 
-        Never returns. Raises SourceError while there is no root to trust, and none can be made.
+        Each run starts from nothing. Raises SourceError where there is no root that can be used, and none can be made.
         """
         loop = asyncio.get_running_loop()
-        told = _Told(self._directory)
-        pool = ThreadPoolExecutor(1, "steersman-ca")
-        try:
-            look_at, locked_out = loop.time(), 0.0
+        with ThreadPoolExecutor(1, "steersman-ca") as pool:
+            told, synced = _Told(), False
+            prune_at = loop.time()
             while True:
                 self._changed.clear()
-                everything = loop.time() >= look_at
-                view = await loop.run_in_executor(pool, self._directory.look, self._wanted, self._clock(), everything, told.synced)
-                if everything:
-                    look_at = loop.time() + self._poll
-                locked_out = 0.0 if not view.busy else locked_out or loop.time()
-                if view.busy and loop.time() - locked_out > _PATIENCE:
-                    raise SourceError(f"another process has held {self._directory.path / 'lock'} for {_PATIENCE:g} s: find and end it")
-                if view.bundle:
-                    facts = told.facts(view, self._wanted, self._clock())
-                    if facts:
-                        emit(facts)
-                if view.busy:
-                    await asyncio.sleep(_RETRY)
-                elif not view.unfinished:
-                    await self._sleep(look_at - loop.time())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                stamp = self._store.files.stamp()  # before reading, so that what comes meanwhile is seen next time
+                holdings = await loop.run_in_executor(pool, self._store.keep, self._clock(), self._wanted)
+                facts = told.news(holdings, self._clock())
+                if not holdings.more and not synced:
+                    synced = True
+                    facts.append(Synced(source=SOURCE))
+                if facts:
+                    emit(facts)
+                if holdings.more:
+                    continue
+                if loop.time() >= prune_at:
+                    prune_at = loop.time() + _PRUNE
+                    await loop.run_in_executor(pool, self._store.prune, self._clock())
+                await self._until_due(holdings, stamp)
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until something else is wanted, or for so long."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), max(0.0, seconds))
-        except TimeoutError:
-            return
-
-
-def existing_facts(
-    directory: Path, clusters: Sequence[ClusterConfig], mesh: MeshConfig, wanted: frozenset[LeafKey], clock: Callable[[], float] = time.time
-) -> list[Fact]:
-    """What of the trust bundle and of the wanted leaves is there, and what is wrong; makes nothing. Without Synced."""
-    files = _Directory(directory, clusters, mesh, Lifetimes())
-    now = clock()
-    return _Told(files).facts(files.read(wanted, now), wanted, now)[:-1]
-
-
-class _Directory:
-    """Looks at the directory; one thread at a time."""
-
-    def __init__(self, directory: Path, clusters: Sequence[ClusterConfig], mesh: MeshConfig, lifetimes: Lifetimes) -> None:
-        places = {cluster.name: place_of(directory, cluster.name, cluster.trust_domain or mesh.trust_domain) for cluster in clusters}
-        self._places = frozenset(places.values())
-        other = Place(directory / "other", "proxies of no configured cluster", mesh.trust_domain)
-        self._authorities = Authorities(directory, mesh.trust_domain, lifetimes)
-        self._leaves = Leaves(self._authorities, places, other, lifetimes)
-        self.path = directory
-        self._lifetimes = lifetimes
-        self._prune_at = 0.0
-
-    def look(self, wanted: frozenset[LeafKey], now: float, everything: bool, sign: bool) -> _View:
-        """`everything`: look at all files again, else only at those of leaves that aren't known yet. `sign`: make what leaves are due.
-
-        Raises SourceError.
-        """
-        places = sorted(self._places | self._leaves.places(wanted))
-        current = everything or self._authorities.busy or not self._authorities.intermediates.keys() >= set(places)
-        if current:
-            self._authorities.look(places, now, make=True)
-        if not self._authorities.bundle and not self._authorities.busy:
-            causes = "; ".join(f"{finding.cause} ({finding.remedy})" for finding in self._authorities.findings.values())
-            raise SourceError(f"there is no root certificate in {self.path}, and none can be made: {causes}")
-        self._leaves.look(wanted, everything=everything)
-        due = self._leaves.due(wanted, now)
-        if due and not current:  # what another server signed meanwhile must not be judged by what was here before
-            self._authorities.look(places, now, make=True)
-            due = self._leaves.due(wanted, now)
-        unfinished = self._leaves.sign(due, now) if sign else bool(due)
-        if not due and now >= self._prune_at:
-            self._leaves.prune(now)
-            self._prune_at = now + self._lifetimes.leaf
-        return self._view(unfinished)
-
-    def read(self, wanted: frozenset[LeafKey], now: float) -> _View:
-        """Looks at all files and makes nothing."""
-        self._authorities.look(sorted(self._places | self._leaves.places(wanted)), now, make=False)
-        self._leaves.look(wanted, everything=True)
-        return self._view(False)
-
-    def file(self, key: LeafKey) -> Path:
-        return self._leaves.file(key)
-
-    def _view(self, unfinished: bool) -> _View:
-        authorities, leaves = self._authorities, self._leaves
-        findings = {**authorities.findings, **leaves.findings()}
-        return _View(authorities.bundle, leaves.leaves(), findings, unfinished, authorities.busy or leaves.busy)
-
-
-class _Told:
-    """What has been emitted."""
-
-    def __init__(self, directory: _Directory) -> None:
-        self.synced = False
-        self._directory = directory
-        self._bundle = b""
-        self._leaves: dict[LeafKey, Leaf] = {}
-        self._findings: dict[FindingKey, Finding] = {}
-
-    def facts(self, view: _View, wanted: frozenset[LeafKey], seen: float) -> list[Fact]:
-        """What the view says that wasn't told; the first ends with Synced. A leaf that vanished is still told while it is wanted."""
-        facts: list[Fact] = []
-        if view.bundle and view.bundle != self._bundle:
-            origin = Origin(source=SOURCE, place=str(self._directory.path), seen=seen)
-            facts.append(Upsert(kind=Kind.ROOT, key="", value=Root(bundle=view.bundle), origin=origin))
-            self._bundle = view.bundle
-        for key in [key for key in self._leaves if key not in wanted]:
-            facts.append(Delete(kind=Kind.LEAF, key=key))
-            del self._leaves[key]
-        for key, leaf in view.leaves.items():
-            if self._leaves.get(key) != leaf and key in wanted:
-                origin = Origin(source=SOURCE, place=str(self._directory.file(key)), seen=seen)
-                facts.append(Upsert(kind=Kind.LEAF, key=key, value=leaf, origin=origin))
-                self._leaves[key] = leaf
-        for finding_key in [key for key in self._findings if key not in view.findings]:
-            facts.append(Delete(kind=Kind.FINDING, key=finding_key))
-            del self._findings[finding_key]
-        for finding_key, finding in view.findings.items():
-            if self._findings.get(finding_key) != finding:
-                origin = Origin(source=SOURCE, place=finding.place, seen=seen)
-                facts.append(Upsert(kind=Kind.FINDING, key=finding_key, value=finding, origin=origin))
-                self._findings[finding_key] = finding
-        if not self.synced:
-            self.synced = True
-            facts.append(Synced(source=SOURCE))
-        return facts
+    async def _until_due(self, holdings: Holdings, stamp: tuple[int, ...]) -> None:
+        """Returns when wishes changed, something is due, somebody else wrote, or it is time to look at everything."""
+        loop = asyncio.get_running_loop()
+        again_at = loop.time() + (_READ_ALL if holdings.leaves.keys() == self._wanted else _RETRY)
+        retry_at = loop.time() + _RETRY
+        while not self._changed.is_set() and loop.time() < again_at and self._store.files.stamp() == stamp:
+            now = self._clock()
+            if now >= holdings.due and loop.time() >= retry_at:
+                return
+            left = holdings.due - now
+            try:
+                async with asyncio.timeout(min(_POLL, left) if left > 0 else _POLL):
+                    await self._changed.wait()
+            except TimeoutError:
+                if left > 0 and self._clock() >= holdings.due:
+                    return

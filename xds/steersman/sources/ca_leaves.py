@@ -140,7 +140,7 @@ class Leaves:
             cause = f"{replaced.cause}; it was signed anew"
             about = f"certificate of {key.identity}"
             problems.warning(
-                self.file(key), about, "leaf-unusable", cause, "nothing, unless it happens again: then find who else writes there"
+                self.file(key), about, "leaf-replaced", cause, "nothing, unless it happens again: then find who else writes there"
             )
         self._find_exposed(problems)
         return problems.findings
