@@ -1,123 +1,167 @@
-"""Where things stand in the CA's directory, and how they are written there so that replicas may share it.
+"""Files of the certificate authority: replaced whole or not at all, readable by their owner only, written by one process at a time.
 
-lock                         held while anything is written
-root/NAME.pem                a root's key and certificate; `steersman-N.pem` are ours, and are succeeded before they end
-roots/NAME.pem               certificates of others' roots that are to be accepted as well; only the operator writes here
-intermediates/CLUSTER.pem    a cluster's key and certificate
-leaves/CLUSTER/NAME.pem      a workload's key, certificate and intermediate
+Blocking: for a thread. A writer holds the directory's Lock; a reader needs none for a single file, as that is replaced by rename. Of a pair
+(a key and its certificate) it may see the halves of two generations, and looks again under the lock before it judges.
 """
 
+import errno
 import fcntl
 import os
-import time
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
-from steersman.model.facts import LeafKey
-from steersman.model.ids import ClusterID
+from steersman.model.facts import Severity
+from steersman.sources.filesystem import Gone, Text, Unreadable, read
+from steersman.sources.report import Complaint
 
-OURS = "steersman-"
-_LOCK_WAIT = 10.0
-
-Stamp = tuple[int, int, int, int]
-"""Tells a file from what it was."""
+_LARGEST = 1 << 20
+"""Bytes of the largest file that is read: a bundle of hundreds of roots."""
 
 
-class CAFiles:
-    """The paths. Clusters that aren't configured (a proxy may say any) share one authority, so that they can't fill the directory."""
+class Locked(Exception):
+    """Another process is writing in the directory: try again soon."""
 
-    def __init__(self, directory: Path, clusters: frozenset[ClusterID]) -> None:
-        self.directory = directory
-        self.root = directory / "root"
-        self.roots = directory / "roots"
-        self.intermediates = directory / "intermediates"
-        self.leaves = directory / "leaves"
-        self._clusters = clusters
 
-    def authority(self, cluster: ClusterID) -> ClusterID:
-        """Whose intermediate signs for this cluster: its own, or the empty name's."""
-        return cluster if cluster in self._clusters else ClusterID("")
+class Unwritable(Exception):
+    """Nothing can be written in the directory, for this reason."""
 
-    def intermediate(self, cluster: ClusterID) -> Path:
-        return self.intermediates / f"{file_name(self.authority(cluster))}.pem"
 
-    def leaf(self, key: LeafKey) -> Path:
-        return self.leaves / file_name(self.authority(key.cluster)) / f"{file_name(key.identity.removeprefix('spiffe://'))}.pem"
+class Unusable(Exception):
+    """A file holds nothing that could be used, for this reason."""
 
-    def stamp(self) -> tuple[int, ...]:
-        """Changes when anybody has put something into the directory: whoever writes here renames files into place."""
-        leaves = (self.leaves / file_name(cluster) for cluster in sorted({*self._clusters, ""}))
-        return tuple(_modified(path) for path in (self.root, self.roots, self.intermediates, self.leaves, *leaves))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Makes the directories, and keeps other processes from writing. Raises OSError; BlockingIOError where one of them won't stop."""
-        for path in (self.directory, self.root, self.roots, self.intermediates, self.leaves):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            until = time.monotonic() + _LOCK_WAIT
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise
-                    time.sleep(0.01)
-            yield
-        finally:
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The directory, made if it isn't there, for this thread alone. Raises Locked at once if another has it, Unwritable."""
+    descriptor = -1
+    try:
+        make_directory(directory)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if descriptor >= 0:
             os.close(descriptor)
-
-
-def pem_files(directory: Path) -> list[Path]:
-    """By name; none where there is no such directory."""
+        if error.errno == errno.EAGAIN:
+            raise Locked from error
+        raise Unwritable(f"{error.filename or directory}: {error.strerror}") from error
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix == ".pem" and not path.name.startswith("."))
-    except OSError:
-        return []
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a process that was forked meanwhile
+        os.close(descriptor)
 
 
-def file_name(text: str) -> str:
-    """A name for a file, unlike that of any other text; `_` for the empty one."""
-    name = quote(text, safe="").replace("_", "%5F") or "_"
-    return name if len(name) <= 200 else f"{name[:160]}_{sha256(text.encode()).hexdigest()[:32]}"
+def make_directory(directory: Path) -> None:
+    """This directory and those above it, each for its owner only where it is new."""
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        make_directory(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir(0o700)
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
 
 
-def status_of(path: Path) -> os.stat_result | None:
+def content(path: Path) -> bytes | None:
+    """What the file holds; None: there is none. Raises Unusable."""
+    match read(path, even_if_busy=True, largest=_LARGEST):
+        case Text(data=data):
+            return data
+        case Unreadable(complaint):
+            raise Unusable(complaint.cause.partition(";")[0])
+        case Gone():
+            return None
+        case _:
+            raise Unusable("it is being written")
+
+
+def replace(path: Path, data: bytes, *, durable: bool) -> None:
+    """Under the lock: the file now holds this. `durable`: even if the power fails right after. Raises Unwritable."""
     try:
-        return path.stat()
-    except OSError:
-        return None
+        make_directory(path.parent)
+        following = _write_following(path, data, durable=durable)
+        following.rename(path)
+        if durable:
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise Unwritable(f"{path}: {error.strerror}") from error
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+def replace_pair(key: Path, key_data: bytes, certificate: Path, certificate_data: bytes) -> None:
+    """Under the lock: both files of one directory, durably; settle_pair ends it should we die between them. Raises Unwritable."""
+    try:
+        make_directory(key.parent)
+        following_key = _write_following(key, key_data, durable=True)
+        following_certificate = _write_following(certificate, certificate_data, durable=True)
+        _sync_directory(key.parent)
+        following_key.rename(key)
+        following_certificate.rename(certificate)
+        _sync_directory(key.parent)
+    except OSError as error:
+        raise Unwritable(f"{key.parent}: {error.strerror}") from error
 
 
-def _modified(path: Path) -> int:
-    status = status_of(path)
-    return status.st_mtime_ns if status else 0
+def settle_pair(key: Path, certificate: Path) -> None:
+    """Under the lock: ends what a replace_pair left that was cut short. The key moves first: a certificate that waits alone follows it."""
+    try:
+        if _following(key).exists():
+            _following(certificate).unlink(missing_ok=True)
+            _following(key).unlink()
+        elif _following(certificate).exists():
+            _following(certificate).rename(certificate)
+    except OSError as error:
+        raise Unwritable(f"{key.parent}: {error.strerror}") from error
 
 
-def write(path: Path, data: bytes, *, durable: bool) -> None:
-    """The whole file or nothing, for its owner only. `durable`: also if the machine loses power. The lock must be held."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new"[-255:])
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _following(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def _write_following(path: Path, data: bytes, *, durable: bool) -> Path:
+    """The file's next content, beside it. What a dead writer left there is in nobody's way."""
+    following = _following(path)
+    following.unlink(missing_ok=True)
+    descriptor = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+        file.flush()
         if durable:
-            file.flush()
             os.fsync(descriptor)
-    beside.rename(path)
-    if durable:
-        parent = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+    return following
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def exposure_of(path: Path) -> Complaint | None:
+    """What is wrong with who else can get at a private key (or at a directory that holds some)."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if status.st_uid not in (os.geteuid(), 0):
+        return Complaint(
+            id="ca-file-foreign",
+            severity=Severity.WARNING,
+            cause=f"{path} belongs to user {status.st_uid}, who can thus replace it or read its keys",
+            remedy=f"chown {os.geteuid()} {path}",
+        )
+    directory = stat.S_ISDIR(status.st_mode)
+    if status.st_mode & (0o022 if directory else 0o066):
+        mode = stat.S_IMODE(status.st_mode)
+        can = "change what is in it" if directory else "read or change the private key in it"
+        return Complaint(
+            id="ca-file-exposed",
+            severity=Severity.WARNING,
+            cause=f"{path} has mode {mode:04o}, so that other users can {can}",
+            remedy=f"chmod {'700' if directory else '600'} {path}",
+        )
+    return None
