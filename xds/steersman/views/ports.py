@@ -81,7 +81,7 @@ def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
     refused: list[Refused] = []
     bound = caught.interception is Interception.NONE
     addresses = tuple(address for address in read(VIPS, (name, caught.cluster)) if family_of(address) in caught.families)
-    domains = (*short_hosts(name, mesh_of(read).domain, client_namespace=""), *map(bracketed, addresses))
+    domains = (*short_hosts(name, mesh_of(read).domain, ""), *map(bracketed, addresses))
     found_at = bound or service.headless or service.external_name or addresses
     for port in service.ports:
         asker = ServicePortKey(service.key.namespace, service.key.name, port.port)
