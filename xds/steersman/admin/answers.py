@@ -233,7 +233,7 @@ def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Finding
                 id="update-rejected",
                 severity=SEVERITIES["update-rejected"],
                 object=f"Proxy {connection.proxy.id}",
-                cause=f"it refused {kind} {', '.join(channel.nack.names)}: {channel.nack.error.text}",
+                cause=f"it refused {kind} {', '.join(channel.nack.names)}: {channel.nack.error.text.strip()}",
                 remedy="it keeps what it had before of these; mend the objects behind them, or report a bug if they are right",
             )
 
