@@ -5,6 +5,7 @@ What an operator brought is never replaced, and no key is ever thrown away but b
 
 import os
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from steersman.sources.ca_keys import Issuer, Lifetimes
 from steersman.sources.report import Complaint
 
 SOURCE = "ca"
+_LONGEST_NAME = 200
 
 
 class Place(NamedTuple):
@@ -49,10 +51,12 @@ class Place(NamedTuple):
 
 
 def place_of(directory: Path, cluster: str, trust_domain: str) -> Place:
-    """Of a configured cluster, whose name becomes a file's."""
-    name = quote(cluster, safe=" ")
+    """Of a configured cluster. Its name becomes a directory's: what isn't plain is quoted, what is long is cut and told apart by a digest."""
+    name = quote(cluster, safe="")
     if not name.strip("."):
         name = name.replace(".", "%2E")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}.{blake2b(cluster.encode(), digest_size=8).hexdigest()}"
     return Place(directory / "clusters" / name, f"cluster {cluster}", trust_domain)
 
 
@@ -253,9 +257,7 @@ class Authorities:
             paths = []
         except OSError as error:
             cause = f"the directory can't be read: {error.strerror}; what it held last is still trusted"
-            found.problems.warning(
-                directory, "roots", "trusted-root-unusable", cause, "make it readable for the user that Steersman runs as"
-            )
+            found.problems.error(directory, "roots", "trusted-root-unusable", cause, "make it readable for the user that Steersman runs as")
             return sorted(path for path in self._last if path.parent == directory)
         for gone in [path for path in self._last if path.parent == directory and path not in paths]:
             del self._last[gone]
