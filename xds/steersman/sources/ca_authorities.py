@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 
 def place_of(directory: Path, cluster: str, trust_domain: str) -> Place:
-    """Of a configured cluster. Its name becomes a directory's: what isn't plain is quoted, what is long is cut and told apart by a digest."""
+    """Of a configured cluster. Its name becomes a directory's: quoted if it isn't plain, cut and told apart by a digest if it is long."""
     name = quote(cluster, safe="")
     if not name.strip("."):
         name = name.replace(".", "%2E")
