@@ -53,13 +53,15 @@ def proxy_of(node: Any, peer: str) -> Proxy:
     if ip is None:
         ip = _peer_address(peer)
         inferred.append(f"ip: {ip or 'unknown'}, from the connection, since the node id names none")
+    cluster = ClusterID(metadata.text("CLUSTER_ID"))
     return Proxy(
-        id=node.id,
+        # Where networks overlap, a pod of one name may have one address in two clusters, and so one node id.
+        id=f"{cluster}/{node.id}" if cluster else node.id,
         type=known.type if known else ProxyType.SIDECAR,
         ip=ip,
         name=known.name if known else "",
         namespace=metadata.text("NAMESPACE") or _namespace(known, bare, inferred),
-        cluster=ClusterID(metadata.text("CLUSTER_ID")),
+        cluster=cluster,
         network=NetworkID(metadata.text("NETWORK")),
         labels=metadata.labels("LABELS"),
         service_account=metadata.text("SERVICE_ACCOUNT"),

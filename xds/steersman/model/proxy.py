@@ -20,8 +20,9 @@ class Interception(StrEnum):
 
 
 class Proxy(Row, frozen=True, kw_only=True):
-    """One node id, as first told on its stream (kind PROXY, key: the node id).
+    """One client, as first told on its stream (kind PROXY, key: `id`).
 
+    `id`: CLUSTER_ID/NODE_ID, or the node id alone where no cluster is told; where networks overlap, node ids alone are not unique.
     What the Node leaves open is empty here, not guessed; `inferred` says in words what the parser filled in by rule, for explain.
     `network_view` None means all networks. `ip`: from the id, else the peer's address. `instance_ips`: canonical.
     """

@@ -162,7 +162,7 @@ class Connection:
         if not self._secrets:
             tables[SDS] = _NO_SECRETS
         kind = DeltaStream if self._variant is Variant.DELTA else SotwStream
-        return kind(tables, node_id=opening.proxy.id, nonces=f"{self.id}-", shared=self._shared, largest=opening.largest)
+        return kind(tables, node_id=opening.request.node_id, nonces=f"{self.id}-", shared=self._shared, largest=opening.largest)
 
     def _closed(self) -> Close | None:
         assert self._close is not None
