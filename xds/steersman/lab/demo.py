@@ -278,9 +278,14 @@ def _reviews(pages: Iterable[Page]) -> list[Hop]:
 
 
 def _what_is_missing(pages: Iterable[Page]) -> str:
-    wrong = [hop for page in pages for hop in page.hops if not hop.by]
-    failed = [str(page.reply.status) for page in pages if page.reply.status != 200]
-    return ", ".join([*failed, *(f"{hop.service} for {hop.caller.name}: {hop.answered.get('error')}" for hop in wrong)])
+    wrong = Counter(
+        f"{hop.service} for {hop.caller.cluster}/{hop.caller.name}: {hop.answered.get('error')}"
+        for page in pages
+        for hop in page.hops
+        if not hop.by
+    )
+    wrong.update(f"productpage: {page.reply.status}" for page in pages if page.reply.status != 200)
+    return ", ".join(f"{count} x {what}" for what, count in wrong.items())
 
 
 def _after(seconds: float | None) -> str:
