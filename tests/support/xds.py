@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from steersman.ads.delta import DeltaStream
-from steersman.ads.messages import Action, DeltaRequested, ErrorDetail, Request, Requested, Send
+from steersman.ads.messages import Action, DeltaRequested, ErrorDetail, Request, Requested, Send, Variant
 from steersman.ads.sotw import SotwStream
 from steersman.ads.stream import Stream
 from steersman.names import CDS, EDS, LDS, RDS, SDS
@@ -88,6 +88,9 @@ class Mesh:
             for type_url, changed in changes.items():
                 stream.changed(type_url, changed)
 
+    def client(self, variant: Variant, **options: Any) -> "SotwClient | DeltaClient":
+        return self.delta(**options) if variant is Variant.DELTA else self.sotw(**options)
+
     def sotw(self, **options: Any) -> "SotwClient":
         stream = SotwStream(self.tables, **options)
         self.streams.append(stream)
@@ -108,6 +111,7 @@ class Client(Generic[R]):
         self.nonces: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.last: list[Action] = []
+        self.last_said = ""
 
     def took(self, actions: Sequence[Action]) -> list[str]:
         self.last = list(actions)
@@ -115,7 +119,9 @@ class Client(Generic[R]):
             if isinstance(action, Send):
                 self.nonces[action.response.type_url] = action.nonce
                 self.versions[action.response.type_url] = action.response.version
-        return said(actions)
+        words = said(actions)
+        self.last_said = words[-1] if words else self.last_said
+        return words
 
     def sends(self, request: R) -> list[str]:
         """The responses to this request."""
@@ -128,7 +134,14 @@ class Client(Generic[R]):
 
 
 class SotwClient(Client[Requested]):
+    """Its `confirms` and `drops` keep the names in mind, as clients do."""
+
+    def __init__(self, stream: Stream[Requested]) -> None:
+        super().__init__(stream)
+        self.names: dict[str, tuple[str, ...]] = {}
+
     def asks(self, type_url: str, *names: str, nonce: str = "", version: str = "", error: ErrorDetail | None = None) -> list[str]:
+        self.names[type_url] = names
         return self.sends(Requested(type_url, names, version=version, nonce=nonce, error=error))
 
     def acks(self, type_url: str, *names: str, error: ErrorDetail | None = None) -> list[str]:
@@ -137,6 +150,12 @@ class SotwClient(Client[Requested]):
 
     def nacks(self, type_url: str, *names: str, text: str = BAD.text) -> list[str]:
         return self.acks(type_url, *names, error=ErrorDetail(13, text))
+
+    def confirms(self, type_url: str, error: ErrorDetail | None = None) -> list[str]:
+        return self.acks(type_url, *self.names[type_url], error=error)
+
+    def drops(self, type_url: str, *names: str) -> list[str]:
+        return self.asks(type_url, *(name for name in self.names[type_url] if name not in names), nonce="another")
 
 
 class DeltaClient(Client[DeltaRequested]):
@@ -149,3 +168,9 @@ class DeltaClient(Client[DeltaRequested]):
 
     def nacks(self, type_url: str, text: str = BAD.text) -> list[str]:
         return self.acks(type_url, error=ErrorDetail(13, text))
+
+    def confirms(self, type_url: str, error: ErrorDetail | None = None) -> list[str]:
+        return self.acks(type_url, error=error)
+
+    def drops(self, type_url: str, *names: str) -> list[str]:
+        return self.asks(type_url, minus=names)

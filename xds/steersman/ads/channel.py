@@ -85,8 +85,8 @@ class Channel:
     """State is kept as exceptions from the table: of a name that is in none of them, the client was told what the table says.
 
     `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are pending.
-    `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None as long as the whole content is to be
-    compared with what the client holds (this, by name). `hint`: the version that the client said it holds. `owed`: an answer is due, even
+    `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None from a wildcard's coming until the
+    whole content is known, to be compared with what the client holds (this, by name); nothing is said meanwhile. `hint`: the version that the client said it holds. `owed`: an answer is due, even
     an empty one. `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource.
     """
 
@@ -166,23 +166,19 @@ class Channel:
                 continue
             if name in self.waiting:
                 self.dirty[name] = self.waiting.pop(name)
-            elif self.sweep is None:
-                self._differs(name, old, new)
+            elif (self.sweep is None or name in self.names) and (old is not None or new is not None):
+                self.dirty[name] = None if old is None else old.version
         if self.lingers:
             for name, old, new in changes:
                 if new is None and old is not None and self.dirty.get(name):
                     self.lingering[name] = old
 
-    def _differs(self, name: str, old: Resource | None, new: Resource | None) -> None:
-        if old is not None or new is not None:
-            self.dirty[name] = None if old is None else old.version
-
     def move(self, table: Table) -> None:
         """Stands at another table from now on; where the two differ, the client is to be told."""
         old, self.table = self.table, table
-        if self.sweep is not None or not old.ready:
+        if not old.ready:
             return
-        for name in {*old.names(), *table.names(), *self.lingering} if self.wildcard else self.names:
+        for name in {*old.names(), *table.names(), *self.lingering} if self.wildcard and self.sweep is None else self.names:
             before, after = old.lookup(name), table.lookup(name)
             if name in self.waiting:
                 self.dirty[name] = self.waiting.pop(name)
@@ -196,7 +192,7 @@ class Channel:
     @property
     def due(self) -> bool:
         """Whether there may be something to say now."""
-        return bool(self.inflight is None and (self.dirty or self.owed or self.sweep is not None) and self.table.ready)
+        return bool(self.inflight is None and (self.dirty or self.owed) and self.sweep is None and self.table.ready)
 
     @property
     def still(self) -> bool:
@@ -206,10 +202,12 @@ class Channel:
     def unsent_additions(self) -> bool:
         return None in self.dirty.values()
 
-    def begin(self) -> None:
-        """Compares the whole content with what the client said that it holds. What it holds nothing of counts as asked for, unless it held
+    def compare(self) -> None:
+        """Makes the sweep, if one is due and all content is known. What the client holds nothing of counts as asked for, unless it held
         something else: then it has long been at work, and the new is a change to that."""
-        held, self.sweep = self.sweep or {}, None
+        if self.sweep is None or not self.table.complete:
+            return
+        held, self.sweep = self.sweep, None
         new = None if held else ASKED
         for name in self.table.names():
             if name not in self.dirty:
@@ -270,7 +268,7 @@ class Channel:
         self.lingering = {
             name: resource for name, resource in self.lingering.items() if name in self.dirty and self.table.lookup(name) is None
         }
-        self.dirty = {name: held for name, held in self.dirty.items() if name in self.lingering}
+        self.dirty = {name: resource.version for name, resource in self.lingering.items()}
         if self.lingering:
             content = sorted((*content, *self.lingering.values()), key=lambda resource: resource.name)
         return content if isinstance(content, tuple) else tuple(content)

@@ -35,9 +35,11 @@ class DeltaStream(Stream[DeltaRequested]):
             else:
                 channel.ask((name,))
         wildcard = (channel.wildcard or all_wanted) and not all_unwanted
-        if all_wanted and wildcard:
+        if all_wanted and channel.wildcard and channel.sweep is None:
+            channel.ask(channel.table.names())
+        elif all_wanted and wildcard:
             channel.sweep = known
-            channel.owed = True
+        channel.owed = channel.owed or (all_wanted and wildcard)
         channel.narrow(wildcard, names - unwanted)
         if wildcard:
             channel.ask(name for name in unwanted if name in names or channel.table.lookup(name) is not None)
@@ -58,10 +60,6 @@ class DeltaStream(Stream[DeltaRequested]):
         return {name: version for name, version in initial.items() if len(name) <= self._limits.name_length}
 
     def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
-        if channel.sweep is not None:
-            if not channel.table.complete:
-                return None
-            channel.begin()
         batch = channel.settle(hold=hold, removals=removals, limit=LARGE, largest=self._largest)
         actions += withheld(channel.type_url, batch.withheld)
         if not batch and (not channel.owed or (hold and channel.dirty)):

@@ -66,8 +66,6 @@ class SotwStream(Stream[Requested]):
         return batch if batch.resources or batch.refused or batch.vanished else None
 
     def _partial(self, channel: Channel, *, hold: bool) -> Batch | None:
-        if channel.sweep is not None:
-            channel.begin()
         batch = channel.settle(hold=hold, removals=True, limit=LARGE, largest=self._largest)
         return batch if batch.resources or batch.refused else None
 

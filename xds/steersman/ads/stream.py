@@ -209,7 +209,10 @@ class Stream(Generic[R]):
         self._await_removal(clusters, endpoints, now)
 
     def _push(self, channel: Channel | None, actions: list[Action], now: float, *, hold: bool = False, removals: bool = True) -> None:
-        if channel is None or not channel.due:
+        if channel is None:
+            return
+        channel.compare()
+        if not channel.due:
             return
         composed = self._compose(channel, actions, hold=hold, removals=removals)
         if composed is None:
