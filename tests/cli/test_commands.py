@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import re
+import resource
 import socket
+import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,15 @@ def test_help_imports_nothing_heavy_and_so_answers_at_once() -> None:
     assert os.popen(f'{sys.executable} -c "{code}" 2>&1 >/dev/null').read().strip() == "[]"
 
 
-@pytest.mark.alone
-async def test_help_takes_less_than_150_ms() -> None:
-    times = []
+def test_help_takes_less_than_150_ms_of_a_processor() -> None:
+    """Processor time: what else the machine does is not the command's."""
+    taken = []
     for _ in range(5):
-        started = time.perf_counter()
-        assert (await steersman("--help")).code == 0
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.150
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert subprocess.run([sys.executable, "-m", "steersman.cli", "--help"], capture_output=True, check=False).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(taken) < 0.150
 
 
 async def test_the_version_is_told() -> None:
