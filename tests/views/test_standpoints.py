@@ -107,7 +107,9 @@ def test_the_pod_of_another_cluster_with_the_same_address_is_not_its_own() -> No
 
 def test_a_bare_envoy_has_no_place_and_both_families() -> None:
     found = stands(EAST, POD, bare=True, cluster=ClusterID(""), ip="", name="")
-    assert (found.cluster, found.network, found.pod, found.identity, found.families) == ("", UNKNOWN_NETWORK, None, "", BOTH)
+    assert (found.cluster, found.network, found.pod, found.families) == ("", UNKNOWN_NETWORK, None, BOTH)
+    assert found.identity == "spiffe://cluster.local/ns/default/sa/default"
+    assert "identity spiffe://cluster.local/ns/default/sa/default: neither SERVICE_ACCOUNT nor a pod tells another" in found.inferred
     assert "it can use IPv4 and IPv6, as no address of it is known" in found.inferred
 
 
