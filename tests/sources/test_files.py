@@ -1,6 +1,7 @@
 """Directories that are watched: what is told when files change, break, and come back."""
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -16,6 +17,7 @@ import watchfiles
 from steersman.model.facts import Severity, Synced
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind
+from steersman.sources import files, filesystem
 from steersman.sources.files import FileSource, read_directory
 from steersman.sources.parser import Parser, ParserFailed
 from steersman.sources.texts import BrokenText, Format
@@ -148,11 +150,41 @@ async def test_an_empty_file_that_stays_open_keeps_what_it_held_and_is_told(tmp_
     async with running(source(tmp_path).run) as listener:
         await listener.until(lambda: listener.synced)
         with (tmp_path / "a.yaml").open("w") as file:
-            await listener.until(listener.findings, timeout=8)
-            assert [(found.id, found.severity) for found in listener.findings()] == [("file-being-written", Severity.INFO)]
+            await listener.until(listener.findings)
+            assert listener.finding_ids() == ["file-cut-short"]
             assert ip_of(listener, "a") == "10.0.0.1"
             file.write(documents(pod("b")))
         await listener.until(lambda: (listener.names(Kind.POD), listener.findings()) == (["b"], []))
+
+
+async def test_a_file_that_is_written_for_ever_keeps_what_it_held_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_BUSY_REPORTED", 0.2)
+    text = documents(pod("a", ip="10.0.0.2"))
+    (tmp_path / "a.yaml").write_text(documents(pod("a")))
+    async with running(source(tmp_path).run) as listener:
+        await listener.until(lambda: listener.synced)
+        with (tmp_path / "a.yaml").open("w") as file:
+            while not listener.findings():
+                file.write("# still writing\n")
+                file.flush()
+                await asyncio.sleep(0.05)
+            assert [(found.id, found.severity) for found in listener.findings()] == [("file-being-written", Severity.INFO)]
+            assert ip_of(listener, "a") == "10.0.0.1"
+            file.write(text)
+        await listener.until(lambda: (ip_of(listener, "a"), listener.findings()) == ("10.0.0.2", []))
+
+
+async def test_where_nobody_knows_who_is_writing_files_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem, "_is_open_for_writing", lambda _: True)  # as on a network file system, which refuses every lease
+    for name in ("old.yaml", "a.yaml"):
+        (tmp_path / name).write_text(documents(pod(name.removesuffix(".yaml"))))
+    os.mkfifo(tmp_path / "older.yaml")
+    os.utime(tmp_path / "old.yaml", (1e9, 1e9))
+    os.utime(tmp_path / "older.yaml", (1e8, 1e8))
+    async with running(source(tmp_path).run) as listener:
+        await listener.until(lambda: listener.synced)
+        replace(tmp_path / "a.yaml", documents(pod("a", ip="10.0.0.2")))
+        await listener.until(lambda: ip_of(listener, "a") == "10.0.0.2", timeout=1)
 
 
 async def test_a_file_whose_writer_stopped_half_way_keeps_what_it_held(tmp_path: Path) -> None:
@@ -314,13 +346,13 @@ async def test_two_clusters_may_share_a_directory(tmp_path: Path) -> None:
 
 async def test_unknown_kinds_are_counted_by_cluster(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("apiVersion: apps/v1\nkind: Deployment\n---\napiVersion: apps/v1\nkind: Deployment\n")
-    files = source(tmp_path)
-    async with running(files.run) as listener:
+    watched = source(tmp_path)
+    async with running(watched.run) as listener:
         await listener.until(lambda: listener.synced)
-        assert files.ignored == {"east": {"apps/v1 Deployment": 2}}
+        assert watched.ignored == {"east": {"apps/v1 Deployment": 2}}
         (tmp_path / "a.yaml").unlink()
         await listener.until(lambda: not listener.findings())
-        assert files.ignored == {"east": {}}
+        assert watched.ignored == {"east": {}}
 
 
 def children() -> set[str]:

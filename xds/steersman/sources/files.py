@@ -20,7 +20,19 @@ from steersman.model.facts import Fact, Severity, Synced
 from steersman.model.ids import ClusterID
 from steersman.settings import Settings
 from steersman.sources.contents import Steps, run
-from steersman.sources.filesystem import Busy, Gone, Signature, Text, Unreadable, format_of, is_hidden, listing, read
+from steersman.sources.filesystem import (
+    Busy,
+    Gone,
+    Listing,
+    Signature,
+    Text,
+    Unreadable,
+    format_of,
+    is_hidden,
+    listing,
+    read,
+    tells_writers,
+)
 from steersman.sources.parser import Parser, ParserFailed
 from steersman.sources.reader import DirectoryReader
 from steersman.sources.report import Complaint
@@ -127,6 +139,7 @@ class _Watched:
         self.busy: dict[str, _Wait] = {}
         self.rescan_at = 0.0
         self.again_at: float | None = None
+        self.tells_writers = True
 
     def look(self) -> tuple[int, int] | None:
         """Which directory stands at the path; None if none does."""
@@ -277,7 +290,7 @@ class FileSource:
         """Adds the files that look changed; False if there is no directory."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        found = await self._in_thread(listing, one.path)
+        found = await self._in_thread(_list, one, self._clock())
         now = loop.time()
         one.rescan_at = now + max(_RESCAN if self._refusal is None else _CHECK, _RESCAN_SHARE * (now - started))
         if one.again_at is not None:
@@ -300,13 +313,11 @@ class FileSource:
         return True
 
     def _is_patient(self, one: _Watched, path: str) -> bool:
-        """Whether to wait for whoever is writing the file: not at the start, and not for ever unless it is still empty."""
+        """Whether to wait for whoever is writing the file: not at the start, and not for ever."""
         wait = one.busy.get(path)
-        if not one.synced:
+        if not one.synced or not one.tells_writers:
             return False
-        if wait is None or (wait.signature.size == 0 and path in one.reader.directory):
-            return True
-        return asyncio.get_running_loop().time() - wait.since < _BUSY_QUIET
+        return wait is None or asyncio.get_running_loop().time() - wait.since < _BUSY_QUIET
 
     async def _take(self, one: _Watched, path: str, result: Text | Gone | Busy | Unreadable, parser: Parser) -> None:
         if isinstance(result, Busy):
@@ -348,6 +359,13 @@ class FileSource:
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+
+def _list(one: _Watched, now: float) -> Listing | None:
+    found = listing(one.path)
+    if found is not None:
+        one.tells_writers = tells_writers(one.path, found, now)
+    return found
 
 
 def _read_all(one: _Watched, paths: Mapping[str, bool]) -> dict[str, Text | Gone | Busy | Unreadable] | None:

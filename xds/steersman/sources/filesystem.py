@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from steersman.sources.texts import FORMATS, Format
 
 LARGEST = 64 << 20
 """Bytes of the largest file that is read."""
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""Non-blocking: to open a FIFO would wait for whoever writes into it."""
 
 
 class Signature(NamedTuple):
@@ -111,7 +115,7 @@ def listing(root: Path) -> Listing | None:
 def read(path: Path, *, even_if_busy: bool = False, largest: int = LARGEST) -> Text | Gone | Busy | Unreadable:
     """The file's bytes. `even_if_busy`: whoever has it open for writing doesn't seem to write any more."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: to open a FIFO would wait for a writer
+        descriptor = os.open(path, _READ)
     except FileNotFoundError as error:
         return Unreadable(unreadable(error)) if path.is_symlink() else Gone()
     except NotADirectoryError:
@@ -145,6 +149,17 @@ def _read(descriptor: int, even_if_busy: bool, largest: int) -> Text | Gone | Bu
     if Signature.of(os.fstat(descriptor)) != signature and not even_if_busy:
         return Busy(signature)
     return Text(data, blake2b(data, digest_size=16).digest(), signature)
+
+
+def tells_writers(root: Path, found: Listing, now: float) -> bool:
+    """Whether the file system can be asked who is writing. Network file systems refuse every lease, as if somebody always were: there,
+    files that have been left alone for a minute seem to be written, too. `now`: wall clock seconds."""
+    settled = sorted((signature.modified, path) for path, signature in found.files.items() if signature.modified < (now - 60) * 1e9)
+    for _, path in settled[:3]:
+        with suppress(OSError), os.fdopen(os.open(root / path, _READ), "rb", buffering=0) as file:
+            if not _is_open_for_writing(file.fileno()):
+                return True
+    return not settled
 
 
 def _is_open_for_writing(descriptor: int) -> bool:
