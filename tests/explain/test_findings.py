@@ -315,6 +315,15 @@ def test_proxies_that_lose_the_same_are_one_finding() -> None:
     assert found[0].cause.endswith(" and 2 more")
 
 
+def test_a_service_whose_pods_run_in_another_cluster_only_is_as_it_should_be() -> None:
+    both = [
+        m.service(cluster, "solo", cluster_ips=(vip,), selector={"app": "solo"})
+        for cluster, vip in (("east", "10.96.0.80"), ("west", "10.97.0.80"))
+    ]
+    assert [one.object for one in found_in(*both)] == ["Service east/default/solo", "Service west/default/solo"]
+    assert found_in(*both, m.pod("west", "solo-1", "10.0.0.80", labels={"app": "solo", **m.MTLS})) == ()
+
+
 def test_pods_of_one_node_may_share_its_address() -> None:
     rows = [
         m.service("east", "agent", cluster_ips=("10.96.0.70",)),

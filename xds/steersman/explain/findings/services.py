@@ -35,9 +35,10 @@ def services(mesh: Mesh) -> Iterator[Step]:
     for key in mesh.read(SERVICE_KEYS, ""):
         service = mesh.read(MESH_SERVICES, key)
         if service is not None:
-            objects = (mesh.rows(SERVICES).get(ObjectKey(cluster, *key)) for cluster in service.clusters)
-            sources = (_sources(mesh, one) for one in objects if one is not None and one.type is not ServiceType.EXTERNAL_NAME)
-            yield _service(mesh, service), _endpoints(mesh, service, owners), *sources
+            found = (mesh.rows(SERVICES).get(ObjectKey(cluster, *key)) for cluster in service.clusters)
+            objects = [one for one in found if one is not None and one.type is not ServiceType.EXTERNAL_NAME]
+            sources = (_sources(mesh, one) for one in objects)
+            yield _service(mesh, service), _endpoints(mesh, service, owners), *sources, _selection(mesh, objects)
 
 
 def _service(mesh: Mesh, service: MeshService) -> Iterator[Finding]:
@@ -185,7 +186,14 @@ def _sources(mesh: Mesh, service: Service) -> Iterator[Finding]:
             f"its port {name!r} has no endpoint: {entries[0].source} {entries[0].note}",
             "call the port by the same name in the Service, its EndpointSlices and, for a named targetPort, the Pods",
         )
-    if service.selector and not usable and not unusable and not selected_pods(mesh.read, service) and not _listed_at_all(mesh, service):
+
+
+def _selection(mesh: Mesh, objects: list[Service]) -> Iterator[Finding]:
+    """Selectors that match nothing, where no cluster's Service has anything: a Service whose pods run in other clusters only is as it
+    should be."""
+    if any(not one.selector or selected_pods(mesh.read, one) or _listed_at_all(mesh, one) for one in objects):
+        return
+    for service in objects:
         wanted = ",".join(f"{name}={value}" for name, value in service.selector)
         yield mesh.finding(
             "selector-matches-nothing",
