@@ -1,6 +1,7 @@
 """The roots and intermediates in the certificate authority's directory: read as they are now, judged, made where they are missing or due.
 
-What an operator brought is never replaced, and no key is ever thrown away but by its own renewal.
+An intermediate that came with its cert-chain.pem or root-cert.pem was brought by an operator, and is never replaced. No key is thrown away
+but by the renewal of a certificate that was good until then.
 """
 
 import os
@@ -61,7 +62,7 @@ def place_of(directory: Path, cluster: str, trust_domain: str) -> Place:
 
 
 class Intermediate(NamedTuple):
-    """`chain`: PEM that follows a leaf. `ours`: made by the root whose key is here, so that it can be renewed."""
+    """`chain`: PEM that follows a leaf. `ours`: nobody brought it, and here is a root's key to renew it."""
 
     issuer: Issuer
     chain: bytes
@@ -235,8 +236,7 @@ class Authorities:
                 "root",
                 "root-expiring",
                 f"the root ends at {moment(ends)}, and what it signed with it; it is never replaced by itself",
-                "put a new root's certificate into roots/; once every proxy trusts both, put its pair in place of root-*.pem and the old "
-                "certificate into roots/",
+                "put this certificate and a new root's into roots/; once every proxy has both, put the new pair in place of root-*.pem",
             )
 
     def _is_virgin(self) -> bool:
@@ -305,7 +305,7 @@ class Authorities:
             remedy = "put another in its place: ca-key.pem and ca-cert.pem (and cert-chain.pem, if there is one)"
             found.problems.error(place.certificate, about, "intermediate-not-valid", not_valid(certificate, now), remedy)
         elif keys.is_due(certificate, now) and not intermediate.ours:
-            cause = f"it ends at {moment(keys.until_of(certificate))}; it is not renewed by itself, as the root here hasn't signed it"
+            cause = f"it ends at {moment(keys.until_of(certificate))}; it isn't renewed by itself: it was brought, or no root's key is here"
             remedy = "put another in its place: ca-key.pem and ca-cert.pem (and cert-chain.pem, if there is one)"
             found.problems.warning(place.certificate, about, "intermediate-expiring", cause, remedy)
         found.intermediates[place] = intermediate
@@ -326,8 +326,7 @@ class Authorities:
         chain = (certificate, *(one for one in above if one.subject != one.issuer))
         if not keys.is_trusted(chain, found.roots):
             raise Unusable("no root that is trusted here has signed it")
-        root = found.root
-        ours = chain_data is None and root is not None and keys.is_issued_by(certificate, root.certificate)
+        ours = chain_data is None and not os.path.lexists(place.root) and found.root is not None
         return Intermediate(Issuer(certificate, key), keys.pem_of(chain), ours)
 
     def _judge_missing(self, found: _Read, now: float) -> None:

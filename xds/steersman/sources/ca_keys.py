@@ -64,7 +64,7 @@ def new_root(trust_domain: str, now: float, lifetimes: Lifetimes) -> Pair:
 def new_intermediate(root: Issuer, trust_domain: str, of: str, now: float, lifetimes: Lifetimes) -> Pair:
     """An authority that signs leaves only; it doesn't outlive the root. `of`: whose it is, for people."""
     key = generate_private_key(SECP256R1())
-    name = _name(trust_domain, f"Steersman intermediate CA of {of}"[:64])
+    name = _name(trust_domain, f"Steersman intermediate CA of {of}")
     until = min(now + lifetimes.intermediate, until_of(root.certificate))
     builder = _builder(name, root.certificate.subject, key, max(now - lifetimes.backdate, since_of(root.certificate)), until)
     builder = _authority(builder, key, 0).add_extension(_authority_key_identifier(root.certificate), critical=False)
@@ -94,7 +94,14 @@ def leaf_until(issuer: Issuer, now: float, lifetimes: Lifetimes) -> float:
 
 
 def _name(organization: str, common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization[:64]), x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    return x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, _cut(organization)), x509.NameAttribute(NameOID.COMMON_NAME, _cut(common))]
+    )
+
+
+def _cut(text: str) -> str:
+    """As much as either attribute may hold: 64 bytes of UTF-8."""
+    return text.encode()[:64].decode(errors="ignore")
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, since: float, until: float) -> x509.CertificateBuilder:
