@@ -30,22 +30,36 @@ ENDING = 30
 
 
 @pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the labs of one test are, so that it sees no others; Envoy, as another user, must get in."""
-    with tempfile.TemporaryDirectory(prefix="lab-") as made:
+def base() -> Iterator[Path]:
+    """Where the labs of one test are, so that it sees no others."""
+    with a_place_for_labs() as made:
+        yield made
+
+
+@contextmanager
+def a_place_for_labs() -> Iterator[Path]:
+    """Envoy, as another user, must get in."""
+    with tempfile.TemporaryDirectory(prefix="lab-") as made, pytest.MonkeyPatch.context() as patch:
         Path(made).chmod(0o755)
-        monkeypatch.setenv("STEERSMAN_LAB_DIR", made)
+        patch.setenv("STEERSMAN_LAB_DIR", made)
         yield Path(made)
 
 
 WITH, WITHOUT = pytest.param("--namespaces", marks=pytest.mark.netns), "--no-namespaces"
 
 
-@pytest.fixture(params=[WITH, WITHOUT])
+@pytest.fixture(scope="module", params=[WITH, WITHOUT])
 def isolation(request: pytest.FixtureRequest, namespaces_possible: str | None) -> str:
     if request.param == "--namespaces" and namespaces_possible is not None:
         pytest.skip(f"network namespaces: {namespaces_possible}")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def running_lab(isolation: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A lab that several tests look at, the last of which ends it; and where it is."""
+    with a_place_for_labs() as base, up(isolation, tmp_path_factory.mktemp("up")) as running:
+        yield running, base
 
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -97,15 +111,57 @@ def processes_naming(directory: Path) -> list[int]:
     return found
 
 
-def test_a_signal_ends_all_of_it_and_leaves_nothing(isolation: str, base: Path, tmp_path: Path) -> None:
-    with up(isolation, tmp_path) as running:
-        run = the_only_run()
-        known = run.record.children
-        assert len(known) == 20, known
-        assert all(process.alive() for process in known.values())
+def test_a_running_lab_says_where_everything_is_and_is_entered_from_another_terminal(running_lab: object) -> None:
+    state = status()
+    assert len(state["pods"]) == 11
+    assert lab("status").stdout.count(" yes ") == 11
 
-        running.send_signal(signal.SIGINT if isolation == "--namespaces" else signal.SIGTERM)
-        assert running.wait(ENDING) == 0
+    answer = json.loads(lab("curl", "east/productpage", "-s", "http://details:9080/").stdout)
+    assert (answer["pod"], answer["client"]) == ("details-v1", "spiffe://cluster.local/ns/default/sa/bookinfo-productpage")
+
+    assert (
+        lab("exec", "east/productpage", "--", "sh", "-c", "echo $POD_IP").stdout.strip() == pod(state, "east/default/productpage-v1")["ip"]
+    )
+    assert lab("exec", "east/reviews", "--", "true").returncode == 1, "two pods: which one?"
+    assert lab("exec", "east/productpage").returncode == 2
+
+    with socket.create_connection(("127.0.0.1", state["forwards"][0]["port"])) as browser:
+        browser.sendall(b"GET /productpage HTTP/1.1\r\nHost: productpage\r\nConnection: close\r\n\r\n")
+        page = b"".join(iter(lambda: browser.recv(65536), b""))
+    assert b"The Comedy of Errors" in page
+
+    assert "details v1 listens on" in lab("logs", "east/details").stdout
+    assert lab("logs", "east/details", "-c", "nothing").returncode == 1
+
+
+def test_what_is_stopped_stays_so_until_it_is_started(running_lab: object) -> None:
+    assert lab("stop", "east/details").stdout == "stopped east/default/details-v1/details\n"
+    state = status()
+    assert not pod(state, "east/default/details-v1")["ready"]
+    assert lab("status").returncode == 1
+    assert lab("start", "east/details").returncode == 0
+    until_ready()
+    assert "no pod north/details in this lab; there are: east/default/details-v1" in lab("stop", "north/details").stderr
+
+
+def test_the_mesh_goes_on_without_its_control_plane(running_lab: object) -> None:
+    assert lab("stop", "steersman").returncode == 0
+    assert not status()["control"]["ready"]
+    assert lab("curl", "east/productpage", "-sf", "http://details:9080/").returncode == 0
+    assert lab("start", "steersman").returncode == 0
+    until_ready()
+
+
+def test_a_signal_ends_all_of_it_and_leaves_nothing(running_lab: tuple[subprocess.Popen[str], Path], isolation: str) -> None:
+    """The last of those that look at this lab."""
+    running, base = running_lab
+    run = the_only_run()
+    known = run.record.children
+    assert len(known) == 20, known
+    assert all(process.alive() for process in known.values())
+
+    running.send_signal(signal.SIGINT if isolation == "--namespaces" else signal.SIGTERM)
+    assert running.wait(ENDING) == 0
 
     assert_nothing_is_left(run, known)
     assert processes_naming(base) == []
@@ -145,44 +201,6 @@ def test_what_a_killed_lab_leaves_is_removed_by_lab_down(isolation: str, base: P
     assert_nothing_is_left(run, known)
     assert processes_naming(base) == []
     assert "none has left anything" in lab("down").stdout
-
-
-def test_a_running_lab_is_asked_steered_and_entered_from_another_terminal(isolation: str, base: Path, tmp_path: Path) -> None:
-    with up(isolation, tmp_path):
-        state = status()
-        assert len(state["pods"]) == 11
-        assert lab("status").stdout.count("yes") == 11
-
-        answer = json.loads(lab("curl", "east/productpage", "-s", "http://details:9080/").stdout)
-        assert (answer["pod"], answer["client"]) == ("details-v1", "spiffe://cluster.local/ns/default/sa/bookinfo-productpage")
-
-        assert (
-            lab("exec", "east/productpage", "--", "sh", "-c", "echo $POD_IP").stdout.strip()
-            == pod(state, "east/default/productpage-v1")["ip"]
-        )
-        assert lab("exec", "east/reviews", "--", "true").returncode == 1, "two pods: which one?"
-        assert lab("exec", "east/productpage").returncode == 2
-
-        with socket.create_connection(("127.0.0.1", state["forwards"][0]["port"])) as browser:
-            browser.sendall(b"GET /productpage HTTP/1.1\r\nHost: productpage\r\nConnection: close\r\n\r\n")
-            page = b"".join(iter(lambda: browser.recv(65536), b""))
-        assert b"The Comedy of Errors" in page
-
-        assert lab("stop", "east/details").stdout == "stopped east/default/details-v1/details\n"
-        assert not pod(status(), "east/default/details-v1")["ready"]
-        assert lab("status").returncode == 1
-        assert lab("start", "east/details").returncode == 0
-        until_ready()
-
-        assert "details v1 listens on" in lab("logs", "east/details").stdout
-        assert lab("logs", "east/details", "-c", "nothing").returncode == 1
-        assert "no pod north/details in this lab; there are: east/default/details-v1" in lab("stop", "north/details").stderr
-
-        assert lab("stop", "steersman").returncode == 0
-        assert not status()["control"]["ready"]
-        assert lab("curl", "east/productpage", "-s", "http://details:9080/").returncode == 0, "what the proxies know they keep"
-        assert lab("start", "steersman").returncode == 0
-        until_ready()
 
 
 def test_a_lab_that_does_not_come_up_says_the_last_words_of_what_failed_and_keeps_only_its_logs(base: Path, tmp_path: Path) -> None:
