@@ -86,8 +86,9 @@ class Channel:
 
     `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are pending.
     `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None from a wildcard's coming until the
-    whole content is known, to be compared with what the client holds (this, by name); nothing is said meanwhile. `hint`: the version that the client said it holds. `owed`: an answer is due, even
-    an empty one. `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource.
+    whole content is known, to be compared with what the client holds (this, by name); nothing is said meanwhile. `hint`: the version that
+    the client said it holds. `owed`: an answer is due, even an empty one. `rejected`: versions that the client refused and still would,
+    by name. `named`: it has ever named a resource.
     """
 
     __slots__ = (

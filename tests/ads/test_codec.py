@@ -1,0 +1,184 @@
+"""The bytes that are put together by hand are those of protobuf, and another decoder reads the same from them."""
+
+import importlib
+import warnings
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import pytest
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steersman.ads.codec import delta_requested, encode, opening, requested
+from steersman.ads.messages import DeltaRequested, ErrorDetail, Requested, Response, Send, Variant
+from steersman.errors import ProtocolError
+from steersman.names import CDS, EDS
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import Refused
+
+texts = st.text(st.characters(codec="utf-8"), max_size=300)
+bodies = st.lists(st.binary(max_size=200), max_size=4).map(tuple)
+found = st.builds(Resource, name=texts, version=texts.filter(bool), parts=bodies)
+refusals = st.tuples(texts, st.builds(Refused, code=st.integers(1, 1 << 20), text=texts))
+
+
+@cache
+def second_decoder() -> Any:
+    """Envoy's messages of another make, in pure Python. Importing them warns of what they use of pydantic."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("envoy_data_plane.envoy.service.discovery.v3")
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> Response:
+    variant = draw(st.sampled_from(Variant))
+    return Response(
+        variant,
+        draw(st.sampled_from([CDS, EDS, "type.googleapis.com/x"])),
+        draw(texts),
+        tuple(draw(st.lists(found, max_size=4))),
+        tuple(draw(st.lists(texts, max_size=3))) if variant is Variant.DELTA else (),
+        tuple(draw(st.lists(refusals, max_size=2))),
+    )
+
+
+def by_protobuf(send: Send) -> Any:
+    """The same message, built by protobuf."""
+    response = send.response
+    delta = response.variant is Variant.DELTA
+    message = discovery_pb2.DeltaDiscoveryResponse() if delta else discovery_pb2.DiscoveryResponse()
+    setattr(message, "system_version_info" if delta else "version_info", response.version)
+    message.type_url = response.type_url
+    message.nonce = send.nonce
+    for resource in response.resources:
+        body = AnyMessage(type_url=response.type_url, value=resource.body)
+        if delta:
+            message.resources.add(name=resource.name, version=resource.version).resource.CopyFrom(body)
+        else:
+            message.resources.add().CopyFrom(body)
+    if delta:
+        message.removed_resources.extend(response.removed)
+    for name, refused in response.refused:
+        error = message.resource_errors.add()
+        error.resource_name.SetInParent()
+        error.resource_name.name = name
+        error.error_detail.code = refused.code
+        error.error_detail.message = refused.text
+    return message
+
+
+@settings(deadline=None, max_examples=300)
+@given(response=responses(), nonce=texts)
+def test_spliced_bytes_are_protobufs(response: Response, nonce: str) -> None:
+    send = Send(nonce, response)
+    assert encode(send) == by_protobuf(send).SerializeToString(deterministic=True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(response=responses(), nonce=texts)
+def test_another_decoder_reads_the_same(response: Response, nonce: str) -> None:
+    raw = encode(Send(nonce, response))
+    if response.variant is Variant.DELTA:
+        delta = second_decoder().DeltaDiscoveryResponse.parse(raw)
+        assert (delta.system_version_info, delta.type_url, delta.nonce) == (response.version, response.type_url, nonce)
+        read = [(item.name, item.version, item.resource.type_url, bytes(item.resource.value)) for item in delta.resources if item.resource]
+        assert read == [(one.name, one.version, response.type_url, one.body) for one in response.resources]
+        assert tuple(delta.removed_resources) == response.removed
+        errors = delta.resource_errors
+    else:
+        sotw = second_decoder().DiscoveryResponse.parse(raw)
+        assert (sotw.version_info, sotw.type_url, sotw.nonce) == (response.version, response.type_url, nonce)
+        bodies_read = [(item.type_url, bytes(item.value)) for item in sotw.resources]
+        assert bodies_read == [(response.type_url, one.body) for one in response.resources]
+        errors = sotw.resource_errors
+    assert [(error.resource_name.name, error.error_detail.code, error.error_detail.message) for error in errors] == [
+        (name, refused.code, refused.text) for name, refused in response.refused
+    ]
+
+
+def test_all_but_the_nonce_is_put_together_once() -> None:
+    response = Response(Variant.DELTA, EDS, "v", (Resource(name="a", version="1", parts=(b"x" * 1000,)),))
+    first = encode(Send("1", response))
+    spliced = response.spliced
+    second = encode(Send("2", response))
+    assert response.spliced is spliced
+    assert len(first) == len(second)
+    assert first != second
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_requests_are_read_as_protobuf_writes_them(data: st.DataObject) -> None:
+    names = data.draw(st.lists(texts, max_size=4).map(tuple))
+    gone = data.draw(st.lists(texts, max_size=4).map(tuple))
+    held = data.draw(st.dictionaries(texts, texts, max_size=4))
+    error = data.draw(st.none() | st.builds(ErrorDetail, code=st.integers(0, 16), text=texts))
+    nonce, version, node_id = data.draw(texts), data.draw(texts), data.draw(texts)
+    sotw = discovery_pb2.DiscoveryRequest(type_url=CDS, resource_names=names, response_nonce=nonce, version_info=version)
+    delta = discovery_pb2.DeltaDiscoveryRequest(
+        type_url=CDS, resource_names_subscribe=names, resource_names_unsubscribe=gone, initial_resource_versions=held, response_nonce=nonce
+    )
+    for message in (sotw, delta):
+        if error is not None:
+            message.error_detail.code = error.code
+            message.error_detail.message = error.text
+        if node_id:
+            message.node.id = node_id
+    assert requested(sotw.SerializeToString()) == Requested(CDS, names, version, nonce, error, node_id)
+    assert delta_requested(delta.SerializeToString()) == DeltaRequested(CDS, names, gone, held, nonce, error, node_id)
+
+
+@settings(deadline=None, max_examples=300)
+@given(raw=st.binary(max_size=200), variant=st.sampled_from(Variant))
+def test_any_bytes_are_a_request_or_a_protocol_error(raw: bytes, variant: Variant) -> None:
+    for decode in (requested, delta_requested, lambda raw: opening(variant, raw, "peer")):
+        with suppress(ProtocolError):
+            decode(raw)
+
+
+def test_a_locator_counts_as_the_name_in_it() -> None:
+    sotw = discovery_pb2.DiscoveryRequest(type_url=CDS, resource_names=["a"])
+    sotw.resource_locators.add(name="b").dynamic_parameters["k"] = "v"
+    delta = discovery_pb2.DeltaDiscoveryRequest(type_url=CDS)
+    delta.resource_locators_subscribe.add(name="c")
+    delta.resource_locators_unsubscribe.add(name="d")
+    assert requested(sotw.SerializeToString()).names == ("a", "b")
+    read = delta_requested(delta.SerializeToString())
+    assert (read.subscribe, read.unsubscribe) == (("c",), ("d",))
+
+
+def test_an_error_without_words_is_a_nack_all_the_same() -> None:
+    message = discovery_pb2.DiscoveryRequest(type_url=CDS)
+    message.error_detail.SetInParent()
+    assert requested(message.SerializeToString()).error == ErrorDetail(0, "")
+
+
+@pytest.mark.parametrize(
+    ("agent", "generator", "largest"),
+    [("envoy", "", None), ("gRPC C-core linux Python/C-core 58.0.0", "", 4_177_920), ("", "grpc", 4_177_920), ("", "", None)],
+)
+def test_a_grpc_client_takes_no_more_than_4_mib(agent: str, generator: str, largest: int | None) -> None:
+    message = discovery_pb2.DeltaDiscoveryRequest(type_url=CDS)
+    message.node.id = "n"
+    message.node.user_agent_name = agent
+    if generator:
+        message.node.metadata["GENERATOR"] = generator
+    first = opening(Variant.DELTA, message.SerializeToString(), "ipv4:10.0.0.1:80")
+    assert first.largest == largest
+    assert first.request == DeltaRequested(CDS, node_id="n")
+    assert first.proxy.ip == "10.0.0.1"
+
+
+def test_the_first_request_says_which_client_it_is() -> None:
+    message = discovery_pb2.DiscoveryRequest(type_url=CDS)
+    message.node.id = "n"
+    message.node.user_agent_name = "envoy"
+    version = message.node.user_agent_build_version.version
+    version.major_number, version.minor_number, version.patch = 1, 40, 0
+    assert opening(Variant.SOTW, message.SerializeToString(), "").agent == "envoy 1.40.0"
+    message.node.user_agent_version = "2.0"
+    assert opening(Variant.SOTW, message.SerializeToString(), "").agent == "envoy 2.0"
