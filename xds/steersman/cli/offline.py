@@ -106,7 +106,8 @@ async def _answers(names: frozenset[str]) -> list[Fact]:
     resolver.want(names)
     following = asyncio.create_task(resolver.run(emit), name="dns")
     try:
-        await asyncio.wait_for(done.wait(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await done.wait()
     except TimeoutError:
         pass
     finally:

@@ -97,7 +97,8 @@ class Sources:
             left = min((started + source.timeout - loop.time() for source in waiting if source.timeout is not None), default=0.0)
             self._told.clear()
             try:
-                await asyncio.wait_for(self._told.wait(), max(0.0, left))
+                async with asyncio.timeout(max(0.0, left)):
+                    await self._told.wait()
             except TimeoutError:
                 continue
 

@@ -86,7 +86,9 @@ class CertificateAuthority:
     async def _sleep(self, seconds: float) -> None:
         """Until something else is wanted, or for so long."""
         try:
-            await asyncio.wait_for(self._changed.wait(), max(0.0, seconds))
+            # Not wait_for: in Python 3.11 it can lose a cancellation that comes as the event does.
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._changed.wait()
         except TimeoutError:
             return
 
