@@ -19,6 +19,7 @@ ALL = (REVIEWS, WEST, OTHER, RATINGS)
     ("name", "proxy"),
     [
         (REVIEWS.id, REVIEWS),
+        ("sidecar~10.0.0.5~reviews-v1.default~cluster.local", REVIEWS),
         ("ratings-v1", RATINGS),
         ("ratings-v1.default", RATINGS),
         ("reviews-v1.shop", OTHER),
@@ -41,6 +42,15 @@ def test_a_whole_name_goes_before_a_part() -> None:
 def test_an_id_goes_before_everything() -> None:
     strange = Proxy(id="reviews-v1.default", name="x")
     assert only((*ALL, strange), "reviews-v1.default") == strange
+
+
+def test_one_node_id_in_two_clusters_is_two_proxies() -> None:
+    east, west = sidecar("web"), sidecar("web", cluster="west")
+    assert east.id.removeprefix("east/") == west.id.removeprefix("west/")
+    assert only((east, west), "west/web") == west
+    assert only((east, west), east.id) == east
+    with pytest.raises(Unclear, match="fits 2 proxies"):
+        only((east, west), east.id.removeprefix("east/"))
 
 
 def test_streams_of_one_proxy_are_one_proxy() -> None:

@@ -51,7 +51,7 @@ class FakeState:
 
 def sidecar(name: str, cluster: str = "east", namespace: str = "default", ip: str = "10.0.0.77", **fields: object) -> Proxy:
     return Proxy(
-        id=f"sidecar~{ip}~{name}.{namespace}~cluster.local",
+        id=f"{cluster}/sidecar~{ip}~{name}.{namespace}~cluster.local" if cluster else f"sidecar~{ip}~{name}.{namespace}~cluster.local",
         type=ProxyType.SIDECAR,
         name=name,
         namespace=namespace,

@@ -21,7 +21,8 @@ SHOWN = 5
 def names_of(proxy: Proxy) -> tuple[str, ...]:
     """Every name by which this proxy may be called: the longer, the fewer others share it."""
     short = f"{proxy.name}.{proxy.namespace}" if proxy.name else ""
-    names = [proxy.id, short, proxy.name, f"{proxy.cluster}/{short}", f"{proxy.cluster}/{proxy.name}"]
+    node_id = proxy.id.removeprefix(f"{proxy.cluster}/")
+    names = [proxy.id, node_id, short, proxy.name, f"{proxy.cluster}/{short}", f"{proxy.cluster}/{proxy.name}"]
     if proxy.ip:
         names.append(proxy.ip)
     return tuple(name for name in names if name and not name.startswith("/") and not name.endswith("/"))
