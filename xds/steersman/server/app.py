@@ -154,6 +154,7 @@ class Server:
         await self.feeds.synced()
         # What the sources told so far is in the engine's inbox before any stream's joining is: the first answers know all of it.
         self.engine.ready.set()
+        await self.engine.ask(lambda read: None)  # returns when all of that is in the pipeline
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER, 20, 50)
