@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steersman.registry.addresses import is_canonical_v4, parse_address, parse_range
+from steersman.registry.addresses import canonical_family, parse_address, parse_range
 from tests.support.mesh import V4, V6
 
 
@@ -35,7 +35,7 @@ def test_an_address_has_one_text(text: str, canonical: str, family: str) -> None
 )
 def test_what_no_host_can_have_is_no_address(text: str) -> None:
     assert parse_address(text) is None
-    assert not is_canonical_v4(text)
+    assert canonical_family(text) is None
 
 
 @given(st.ip_addresses())
@@ -45,7 +45,8 @@ def test_an_address_survives_being_parsed(address: IPv4Address | IPv6Address) ->
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         assert ip_address(parsed.text) == (mapped or address)
         assert parse_address(parsed.text) == parsed
-        assert is_canonical_v4(str(address)) == (parsed.family is V4 and mapped is None)
+        assert canonical_family(str(address)) == (parsed.family if parsed.text == str(address) else None)
+        assert canonical_family(parsed.text) is parsed.family
     else:
         assert (
             address.is_multicast

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +10,7 @@ from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, Object
 from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin, Unusable, Workload
 from steersman.model.objects import EndpointSlice, Kind, Pod, Port, Service, ServiceType, SliceEndpoint
 from steersman.names import NETWORK_LABEL
-from steersman.registry.addresses import Address, is_canonical_v4, parse_address
+from steersman.registry.addresses import Address, canonical_family, parse_address
 from steersman.registry.collections import (
     CIDR_NETWORKS,
     FAMILY_PODS,
@@ -34,7 +33,7 @@ from steersman.registry.workloads import unnamed_workload
 NOTHING = SourceEndpoints()
 
 
-class _Usable(NamedTuple):
+class _Usable(msgspec.Struct, frozen=True, gc=False):
     """An entry that is an endpoint wherever it has the port. `pod`: only where a port may be one of its containers'."""
 
     address: str
@@ -45,7 +44,7 @@ class _Usable(NamedTuple):
     pod: Pod | None = None
 
 
-class _Refused(NamedTuple):
+class _Refused(msgspec.Struct, frozen=True, gc=False):
     """An entry that is no endpoint on any port: why, and by which object."""
 
     address: str
@@ -110,25 +109,25 @@ def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
 
 
 def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list[_Entry]:
-    """A slice's entries. Most are the ready address of a known pod, and take the short way."""
+    """A slice's entries. Most are the ready address of a known pod, and take the short way: this is what a change of one endpoint costs."""
     source = ObjectRef(Kind.ENDPOINT_SLICE, piece.key)
     cluster, namespace, _ = piece.key
     placing = _Placing(read, service)
     simple = not placing.twins and not read(CIDR_NETWORKS, "")
-    healthy, ipv4, alone = Health.HEALTHY, IPFamily.IPV4, Twin.ALONE
+    healthy, alone = Health.HEALTHY, Twin.ALONE
+    shared: dict[tuple[object, ...], Traits] = {}
     entries: list[_Entry] = []
     for listed in piece.endpoints:
         known = read(WORKLOADS, ObjectKey(cluster, namespace, listed.pod)) if listed.pod else None
-        if (
-            simple
-            and listed.ready
-            and known is not None
-            and (known.locality != _NO_LOCALITY or not listed.zone)
-            and is_canonical_v4(listed.address)
-        ):
-            entries.append(_Usable(listed.address, known, healthy, placing.traits(known, ipv4, alone), source))
-        else:
+        family = canonical_family(listed.address) if simple and listed.ready and known is not None else None
+        if known is None or family is None or (listed.zone and known.locality == _NO_LOCALITY):
             entries.append(_slice_entry(read, listed, known, source, placing))
+            continue
+        alike = (known.locality, known.network, known.mtls, family, known.node if placing.node_local else "")
+        traits = shared.get(alike)
+        if traits is None:
+            traits = shared[alike] = placing.traits(known, family, alone)
+        entries.append(_Usable(listed.address, known, healthy, traits, source))
     return entries
 
 
@@ -193,8 +192,16 @@ def _on_port(entries: Sequence[_Entry], name: str, number: int, unusable: list[U
     found = []
     for entry in entries:
         if type(entry) is _Usable:
-            address, workload, health, traits, source, _ = entry
-            found.append(Endpoint(address=address, port=number, traits=traits, health=health, workload=workload, source=source))
+            found.append(
+                Endpoint(
+                    address=entry.address,
+                    port=number,
+                    traits=entry.traits,
+                    health=entry.health,
+                    workload=entry.workload,
+                    source=entry.source,
+                )
+            )
         else:
             assert isinstance(entry, _Refused)
             unusable.append(_unusable(entry, name))
