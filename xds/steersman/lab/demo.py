@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from steersman.errors import ConfigError
 from steersman.lab.expectations import Expectations, heading, indented
+from steersman.lab.explained import candidates
 from steersman.lab.fetch import Reply, fetch
 from steersman.lab.isolation import Isolation
 from steersman.lab.lab import Lab, running
@@ -99,6 +100,19 @@ class Demo:
             )
             exact = _is_exact(here, there, hosts)
             self._expect(f"the gateway weighs as much as the {len(there.reviews)} pods behind it", exact, str(hosts))
+            await self._explain(here, there)
+
+    async def _explain(self, here: Side, there: Side) -> None:
+        """Steersman's own account has to be what the Envoy was seen to have."""
+        wanted = {str(pod.key): frozenset[str]() for pod in here.reviews} | {
+            str(pod.key): frozenset(there.gateways) for pod in there.reviews
+        }
+        found = await candidates(self.lab, here.client, "reviews", _PORT)
+        self._expect(
+            f"`steersman explain {here.name}/{here.client.key.name} reviews` accounts for all {len(wanted)} pods likewise",
+            {one.pod: one.gateways for one in found} == wanted,
+            str(found),
+        )
 
     async def _pages(self, side: Side) -> list[Page]:
         heading(f"{_PAGES} requests to productpage in {side.name}, and the calls that they took")
@@ -130,10 +144,13 @@ class Demo:
         self._expect(f"one address on two networks is two pods: {said}", bool(both), "no address was used on both sides")
 
     async def _without_mtls(self) -> None:
-        heading(f"inventory in {self.away.name} has no proxy, hence no mTLS: a gateway must never lead there")
+        heading(f"inventory in {self.away.name} has no proxy, so it speaks no mTLS: no gateway may lead there")
         inside, outside = await self._call(self.away, "inventory"), await self._call(self.home, "inventory")
         self._expect(f"asked in {self.away.name} it answers ({inside.status})", inside.status == 200, inside.text)
         self._expect(f"asked from {self.home.name} there is none ({outside.status})", outside.status == 503, outside.text)
+        found = await candidates(self.lab, self.home.client, "inventory", _PORT)
+        why = "; ".join(f"{one.pod} is left out by rule {one.rule}, {one.note}" for one in found)
+        self._expect(f"steersman explain: {why}", {one.rule for one in found} == {"not-mtls"})
 
     async def _failover(self) -> None:
         heading(f"Stopping reviews in {self.home.name}: {', '.join(pod.key.name for pod in self.home.reviews)}")

@@ -66,7 +66,8 @@ async def connects(host: str, port: int, *, namespace: str | None = None, within
     try:
         with netns.stream_socket(namespace) as probe:
             probe.setblocking(False)
-            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(probe, (host, port)), within)
+            async with asyncio.timeout(within):
+                await asyncio.get_running_loop().sock_connect(probe, (host, port))
     except (OSError, TimeoutError):
         return False
     return True

@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,13 +71,14 @@ def within(namespace: str | None, argv: Sequence[str]) -> list[str]:
     return list(argv) if namespace is None else ["ip", "netns", "exec", namespace, *argv]
 
 
-async def run(*argv: str, text: str = "") -> str:
-    """Run a command with this standard input to its end. Returns its standard output; raises CommandFailed with its own words."""
+async def run(*argv: str, text: str = "", fine: Container[int] = (0,)) -> str:
+    """Run a command with this standard input to its end. Returns its standard output; raises CommandFailed, with its own words, where its
+    exit status is not a `fine` one."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await process.communicate(text.encode())
-    if process.returncode != 0:
+    if process.returncode not in fine:
         raise CommandFailed(f"{' '.join(argv)}: {err.decode(errors='replace').strip() or f'exit {process.returncode}'}")
     return out.decode()
 

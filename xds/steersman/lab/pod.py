@@ -76,7 +76,8 @@ class Pod:
             starting = any(state.running and not state.ready for state in found)
             periods = [probe.period for probe in self._probes.values() if probe is not None]
             try:
-                await asyncio.wait_for(self._look.wait(), _WHILE_STARTING if starting else min(periods, default=1.0))
+                async with asyncio.timeout(_WHILE_STARTING if starting else min(periods, default=1.0)):
+                    await self._look.wait()
             except TimeoutError:
                 continue
 
