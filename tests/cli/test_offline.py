@@ -1,7 +1,9 @@
 """render, explain and doctor read files alone: what they print, and what they leave alone."""
 
+import asyncio
 import json
 from base64 import b64decode
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from steersman.cli.node import read_node
 from steersman.cli.offline import NOT_SIGNED, offline
 from steersman.errors import ConfigError
 from steersman.explain.served import served_to
+from steersman.model.facts import Fact, Origin, Resolved, Upsert
+from steersman.model.objects import Kind
 from tests.cli.conftest import Ran, inline, steersman
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
@@ -180,6 +184,62 @@ def test_a_node_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 async def test_a_node_in_json_will_do(mesh: Path, node: Path) -> None:
     write(node, json.dumps({"id": "sidecar~10.0.0.9~c.demo~cluster.local", "metadata": {"CLUSTER_ID": "east"}}))
     assert "outbound|80||web.demo.svc.cluster.local" in named((await render(mesh, node))["clusters"])
+
+
+# -- what comes from outside --------------------------------------------------------------------------------------------------
+
+
+class Names:
+    """In place of DNS: answers for gw.example.org, and never for another name."""
+
+    def __init__(self) -> None:
+        self.wanted: frozenset[str] = frozenset()
+
+    def want(self, names: frozenset[str]) -> None:
+        self.wanted = names
+
+    async def run(self, emit: Callable[[Sequence[Fact]], None]) -> None:
+        name = "gw.example.org"
+        if name in self.wanted:
+            origin = Origin(source="dns", place=name)
+            emit([Upsert(kind=Kind.RESOLVED, key=name, value=Resolved(addresses=("192.0.2.9",)), origin=origin)])
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("names", "unresolved"), [(("gw.example.org",), []), (("gw.example.org", "lost.example.org"), ["lost.example.org"])]
+)
+async def test_hostnames_of_gateways_are_resolved_and_those_that_are_not_are_told(
+    names: tuple[str, ...], unresolved: list[str], mesh: Path, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steersman.cli.offline.Resolver", Names)
+    monkeypatch.setattr("steersman.cli.offline.PATIENCE", 0.2)
+    gateways = ", ".join(f"{{address: {name}}}" for name in names)
+    write(
+        mesh,
+        "clusters: [{name: east, network: one, files: east}]\n"
+        f"mesh: {{networks: {{one: {{gateways: [{gateways}]}}, two: {{endpoints: [{{fromRegistry: east}}]}}}}}}\n",
+    )
+    write(
+        mesh.parent / "east" / "objects.yaml",
+        OBJECTS.replace("{app: web}}\nstatus", "{app: web, security.istio.io/tlsMode: istio}}\nstatus"),
+    )
+    write(node, "id: sidecar~10.0.0.9~c.demo~cluster.local\nmetadata: {CLUSTER_ID: east, NETWORK: two}\n")
+    ran = await inline("render", "-c", str(mesh), "--node", str(node), "--type", "eds")
+    assert ran.err == "".join(
+        f"steersman: note: the gateway hostname {name} was not resolved, so it gives no address here\n" for name in unresolved
+    )
+    assert "address: 192.0.2.9" in ran.out
+
+
+async def test_what_is_wrong_with_the_ca_is_found_and_nothing_is_made(mesh: Path) -> None:
+    directory = mesh.parent / ".steersman" / "ca"
+    directory.mkdir(parents=True, mode=0o700)
+    write(directory / "root-cert.pem", "no certificate")
+    ran = await doctor(mesh, "-o", "json")
+    assert ran.code == 1
+    assert "root-unusable" in {one["id"] for one in json.loads(ran.out)}
+    assert [file.name for file in directory.iterdir()] == ["root-cert.pem"]
 
 
 # -- explain ------------------------------------------------------------------------------------------------------------------
