@@ -281,6 +281,15 @@ async def test_after_any_time_asleep_nothing_that_is_served_has_expired_or_outli
             check(served.leaf(A), served.bundle, A.identity, clock.now, tmp_path / "scratch")
 
 
+async def test_an_intermediate_is_replaced_early_enough_for_leaves_to_live_their_whole_life(directory: Path, clock: Clock) -> None:
+    async with server(directory, clock, lifetimes=Lifetimes(intermediate=9 * DAY, leaf=4 * DAY)) as served:
+        for day in (0.1, 4.9, 5.5, 8, 12):
+            clock.now = START + day * DAY
+            await asyncio.sleep(0.1)
+            await served.want(leaf_key(f"of-day-{day:g}"))
+            assert ends(first(served.leaf(leaf_key(f"of-day-{day:g}")))) == clock.now // 1 + 4 * DAY
+
+
 async def test_a_root_near_its_end_is_told_and_stays(directory: Path, clock: Clock, tmp_path: Path) -> None:
     async with server(directory, clock, A) as served:
         bundle = served.bundle

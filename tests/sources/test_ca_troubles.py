@@ -20,7 +20,9 @@ from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.sources import ca
 from steersman.sources.ca import CertificateAuthority
+from steersman.sources.ca_directory import CADirectory
 from steersman.sources.ca_files import Unwritable, locked, replace_pair, settle_pair
+from steersman.sources.ca_keys import Lifetimes
 from tests.sources.authority import (
     CLUSTERS,
     DAY,
@@ -40,6 +42,7 @@ from tests.sources.authority import (
     names,
     pem,
     server,
+    until,
 )
 from tests.sources.listening import Listener, running
 
@@ -276,10 +279,10 @@ class Brought:
             builder = builder.add_extension(above, critical=False)
         return builder.sign(self._keys[issuer], SHA256())
 
-    def put(self, directory: Path, cluster: str, *, days: int = 300) -> None:
+    def put(self, directory: Path, cluster: str, *, days: int = 300, issuer: str = "corporate") -> None:
         """The four files of a cacerts Secret."""
         key = rsa.generate_private_key(65537, 2048)
-        certificate = self._certificate(cluster, "corporate", key, 0, days)
+        certificate = self._certificate(cluster, issuer, key, 0, days)
         place = directory / "clusters" / cluster
         place.mkdir(parents=True, mode=0o700)
         directory.chmod(0o700)
@@ -354,6 +357,32 @@ async def test_what_was_brought_is_not_renewed_but_told(directory: Path, clock: 
         await served.until_found("intermediate-not-valid")
         assert served.leaf(A) == leaf, "an expired certificate says more than none"
     assert {name: data for name, data in contents(directory / "clusters" / "east").items() if "leaves" not in name} == place
+
+
+@pytest.mark.parametrize("bare", [False, True])
+async def test_beside_a_root_key_an_intermediate_is_brought_that_has_its_root_beside_it(
+    directory: Path, clock: Clock, made: Served, brought: Brought, bare: bool
+) -> None:
+    east = directory / "clusters" / "east"
+    move(east, directory / "aside")
+    brought.put(directory, "east", days=30, issuer="root")
+    (east / "cert-chain.pem").unlink()
+    (directory / "roots").mkdir()
+    (directory / "roots" / "corporate.pem").write_bytes((east / "root-cert.pem").read_bytes())
+    if bare:
+        (east / "root-cert.pem").unlink()
+    certificate = (east / "ca-cert.pem").read_bytes()
+    async with server(directory, clock, A) as served:
+        await served.want(A)
+        assert pem(certificates(served.leaf(A).chain)[1]) == certificate
+        clock.now = START + 25 * DAY
+        await served.listener.until(lambda: ends(first(served.leaf(A))) > clock.now)
+        if bare:
+            await until(lambda: (east / "ca-cert.pem").read_bytes() != certificate)
+            await served.until_found()
+        else:
+            await served.until_found("intermediate-expiring")
+            assert (east / "ca-cert.pem").read_bytes() == certificate
 
 
 async def test_an_intermediate_of_a_root_that_is_not_there_signs_nothing(directory: Path, clock: Clock, brought: Brought) -> None:
@@ -503,7 +532,33 @@ async def test_a_cluster_of_any_name_has_a_place_in_the_directory(tmp_path: Path
     assert names(directory) == ["clusters", "lock", "root-cert.pem", "root-key.pem"]
 
 
-# --- a writer that dies
+# --- a writer at work, or dead
+
+
+def test_what_another_signed_is_not_judged_by_whom_it_was_signed_by_before(directory: Path, clock: Clock, tmp_path: Path) -> None:
+    mine, theirs = (CADirectory(directory, CLUSTERS, MESH, Lifetimes()) for _ in range(2))
+    mine.look(frozenset({A}), clock.now, everything=True, sign=True)
+    CADirectory(tmp_path / "new", CLUSTERS, MESH, Lifetimes()).look(frozenset(), clock.now, everything=True, sign=True)
+    for name in ("root-key.pem", "root-cert.pem"):
+        (tmp_path / "new" / name).replace(directory / name)
+    for file in (directory / "clusters").glob("*/ca-*.pem"):
+        file.unlink()
+    found = theirs.look(frozenset({B}), clock.now, everything=True, sign=True)
+    assert mine.look(frozenset({A, B}), clock.now, everything=False, sign=True).leaves[B] == found.leaves[B]
+
+
+def test_what_is_half_written_is_no_finding_while_its_writer_has_the_lock(directory: Path, clock: Clock) -> None:
+    reader = CADirectory(directory, CLUSTERS, MESH, Lifetimes())
+    reader.look(frozenset(), clock.now, everything=True, sign=True)
+    key = directory / "clusters" / "east" / "ca-key.pem"
+    with locked(directory):
+        key.write_bytes((directory / "clusters" / "west" / "ca-key.pem").read_bytes())
+        view = reader.look(frozenset({A, WEST}), clock.now, everything=True, sign=True)
+        assert (view.busy, view.findings) == (True, {})
+    view = reader.look(frozenset({A, WEST}), clock.now, everything=True, sign=True)
+    assert not view.busy
+    assert {finding.id for finding in view.findings.values()} == {"intermediate-unusable"}
+    assert view.leaves.keys() == {WEST}
 
 
 def test_a_pair_is_of_one_generation_wherever_its_writer_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
