@@ -1,8 +1,8 @@
 """The running control plane: everything built, wired, started, and drained in order.
 
-    files, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
-                                     |
-              admin HTTP, Inspect ---'
+files, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
+                                 |
+          admin HTTP, Inspect ---'
 """
 
 import asyncio

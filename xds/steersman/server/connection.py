@@ -1,7 +1,7 @@
 """The shell around one stream: it reads requests, writes responses, wakes when something changes or is overdue, and decides nothing.
 
-    requests --> stream --actions--> perform --> outbox --> writer --> client
-    changes, deadlines --> pump --'
+requests --> stream --actions--> perform --> outbox --> writer --> client
+changes, deadlines --> pump --'
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 from steersman.admin.counters import Counters
 from steersman.admin.state import ConnectionStatus
@@ -24,9 +24,6 @@ from steersman.model.proxy import Proxy
 from steersman.names import SDS, TYPE_NAMES
 from steersman.snapshot.table import Change, Refused, RefusedTable, Table
 
-if TYPE_CHECKING:
-    from steersman.server.transport import Transport
-
 log = logging.getLogger("steersman.xds")
 
 _PERMISSION_DENIED: Final = 7
@@ -37,6 +34,18 @@ _NO_SECRETS: Final = RefusedTable(
     )
 )
 _IDS = itertools.count(1)
+
+
+class Transport(Protocol):
+    """One stream's bytes. `peer`: the client's address as gRPC writes it."""
+
+    peer: str
+
+    async def read(self) -> bytes | None:
+        """The next message; None when the client has said all that it had to say."""
+
+    async def write(self, message: bytes) -> None:
+        """Returns when there is room for another: a client that doesn't read holds its writer here."""
 
 
 class Standing(Protocol):
@@ -64,7 +73,7 @@ class Connection:
     """One stream. The server tells it `changed`, `retabled` and `drain`, each in the turn in which the tables moved; `run` is its life."""
 
     def __init__(
-        self, serving: Serving, transport: "Transport", variant: Variant, counters: Counters, shared: Shared, *, secrets: bool
+        self, serving: Serving, transport: Transport, variant: Variant, counters: Counters, shared: Shared, *, secrets: bool
     ) -> None:
         self.id = f"{next(_IDS):x}"
         self.peer = transport.peer

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import grpc
 
@@ -34,18 +34,6 @@ _OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 _STATUS: Final = {code.name: code for code in grpc.StatusCode}
-
-
-class Transport(Protocol):
-    """One stream's bytes. `peer`: the client's address as gRPC writes it."""
-
-    peer: str
-
-    async def read(self) -> bytes | None:
-        """The next message; None when the client has said all that it had to say."""
-
-    async def write(self, message: bytes) -> None:
-        """Returns when there is room for another: a client that doesn't read holds its writer here."""
 
 
 class GrpcTransport:
