@@ -307,6 +307,39 @@ async def test_the_last_local_pod_gone_all_requests_cross(lab: Lab) -> None:
     await until(lambda: told(known, own | {other}), "they are back")
 
 
+async def test_a_restart_of_the_control_plane_resends_nothing_and_fails_no_request(lab: Lab) -> None:
+    client = lab.pod("west/productpage").placed
+    proxies = [pod for pod in lab.pods.values() if pod.proxy is not None]
+    failed: list[str] = []
+    answered = 0
+
+    async def load() -> None:
+        nonlocal answered
+        while True:
+            reply = await fetch(f"http://details:{PORT}/", namespace=client.namespace, address=vip(lab, "west", "details"))
+            answered += 1
+            if reply.status != 200:
+                failed.append(f"{reply.status} {reply.text}")
+            await asyncio.sleep(0.02)
+
+    async def connected() -> bool:
+        return all([await stat(pod, "control_plane.connected_state") for pod in proxies])
+
+    assert sum((await pushed(lab)).values()) > 0
+    async with asyncio.TaskGroup() as tasks:
+        loading = tasks.create_task(load())
+        await lab.stop("steersman")
+        assert not await connected()
+        await lab.start("steersman")
+        await lab.control.until_ready(30)
+        await until(connected, "every Envoy is connected again", 45)
+        await asyncio.sleep(1)
+        loading.cancel()
+    assert answered > 50
+    assert failed == []
+    assert sum((await pushed(lab)).values()) == 0
+
+
 async def test_every_envoy_took_everything_and_waits_for_nothing(lab: Lab) -> None:
     for pod in lab.pods.values():
         if pod.proxy is None:
@@ -315,6 +348,13 @@ async def test_every_envoy_took_everything_and_waits_for_nothing(lab: Lab) -> No
         assert await stat(pod, "warming_clusters") == 0, pod.key
         assert await stat(pod, "update_success") > 0, pod.key
         assert "rejected" not in pod.processes[pod.proxy].said(100), pod.processes[pod.proxy].said(100)
+
+
+async def pushed(lab: Lab) -> dict[str, float]:
+    """How many resources the control plane has sent since it started, by type."""
+    reply = await fetch(f"http://{lab.control.admin}/metrics", namespace=lab.control.namespace)
+    lines = [line.rpartition(" ") for line in reply.text.splitlines() if line.startswith("steersman_pushed_resources_total{")]
+    return {labels: float(value) for labels, _, value in lines}
 
 
 async def told(known: Callable[[], Any], wanted: set[str]) -> bool:

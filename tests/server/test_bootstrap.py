@@ -80,3 +80,9 @@ def test_the_admin_interface_can_be_left_out_or_be_a_socket_file() -> None:
 def test_an_address_of_no_known_form_is_refused_and_named(address: str) -> None:
     with pytest.raises(ConfigError, match=r"xds address: got .*expected HOST:PORT"):
         envoy_bootstrap(node_id=ID, xds=address)
+
+
+def test_a_control_plane_that_is_back_is_found_within_seconds() -> None:
+    (service,) = envoy_bootstrap(node_id=ID)["dynamic_resources"]["ads_config"]["grpc_services"]
+
+    assert service["envoy_grpc"]["retry_policy"]["retry_back_off"]["max_interval"] == "5s"

@@ -13,6 +13,9 @@ from steersman.names import parse_node_id
 XDS_CLUSTER = "xds-grpc"
 """Name of the one static cluster: the control plane. Istio's, so that dashboards find its statistics."""
 
+_BACK_OFF = {"base_interval": "0.5s", "max_interval": "5s"}
+"""Between attempts to reach the control plane, jittered. Envoy's own go up to 30 s, for which a proxy may miss a server that is back."""
+
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -53,7 +56,7 @@ def envoy_bootstrap(
                 "transport_api_version": "V3",
                 # A Node is about 60 KB, most of it the list of extensions; without this it goes with every request.
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER, "retry_policy": {"retry_back_off": _BACK_OFF}}}],
             },
             "cds_config": over_ads,
             "lds_config": over_ads,
