@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.registry.addresses import canonical_family, parse_address, parse_range
@@ -39,6 +39,7 @@ def test_what_no_host_can_have_is_no_address(text: str) -> None:
 
 
 @given(st.ip_addresses())
+@settings(deadline=None)
 def test_an_address_survives_being_parsed(address: IPv4Address | IPv6Address) -> None:
     parsed = parse_address(str(address))
     if parsed is not None:

@@ -1,5 +1,6 @@
 """Split horizon as a user meets it: a configuration and Kubernetes objects in, what each proxy is sent and why out."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from steersman.admin.protojson import as_dict, message_of
 from steersman.explain.explain import explain
 from steersman.explain.explanation import Candidate, Explanation, PortExplanation
 from steersman.explain.service_names import service_named
+from steersman.model.mesh import Rule
 from steersman.model.proxy import Proxy
 from steersman.names import CDS, EDS
 from tests.support.cases import Case, load_case
@@ -17,6 +19,7 @@ from tests.support.golden import as_yaml, compare, stale
 
 CASES = Path(__file__).resolve().parents[1] / "goldens" / "split_horizon"
 OUT = CASES / "out"
+PAGE = CASES.parents[2] / "docs" / "split-horizon.md"
 NAMES = sorted(file.stem for file in CASES.glob("*.yaml"))
 
 
@@ -29,6 +32,13 @@ def test_what_is_sent_and_why_is_as_reviewed(name: str, tmp_path: Path, update_g
 
 def test_no_golden_file_is_of_no_case(update_golden: bool) -> None:
     assert stale(OUT, NAMES, update=update_golden) == []
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_every_outcome_is_documented_and_has_a_golden_case(rule: Rule) -> None:
+    assert f"`{rule}`" in PAGE.read_text()
+    reviewed = "".join(file.read_text() for file in OUT.glob("*.yaml"))
+    assert re.search(rf"(in|out): [^\n]*: {rule}[, '(]", reviewed)
 
 
 def shown(case: Case, proxy: Proxy) -> dict[str, Any]:

@@ -227,6 +227,7 @@ def test_weights_that_would_not_fit_are_scaled_down_and_nothing_is_lost() -> Non
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=20), st.integers(1, 60), st.integers(2, 5040))
+@settings(deadline=None)
 def test_rounding_keeps_the_sum_and_is_never_off_by_one_or_more(shares: list[int], scale: int, exact: int) -> None:
     assert apportion([unit * exact for unit in shares], scale, exact) == [unit * scale for unit in shares]
     rounded = apportion(shares, scale, exact)
