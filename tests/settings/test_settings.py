@@ -259,6 +259,8 @@ def test_the_message_says_file_path_value_and_what_was_expected() -> None:
         ("a: 1\n---\nb: 2\n", 2, "YAML"),
         ("mesh: !!python/object:os.system {}", 1, "YAML"),
         ("a: \x00", 1, "YAML"),
+        ("clusters: [\n", 2, "YAML"),
+        ("clusters: {", 1, "YAML"),
     ],
 )
 def test_a_yaml_error_is_told_with_its_line(text: str, line: int, problem: str) -> None:

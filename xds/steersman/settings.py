@@ -160,7 +160,8 @@ def _document(text: str, file: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0
-        found = (text.splitlines() or [""])[min(line, text.count("\n"))] if text else ""
+        lines = text.split("\n")
+        found = lines[min(line, len(lines) - 1)]
         problem = ": ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(f"{file}:{line + 1}", "", found.strip(), f"YAML ({problem})") from error
     except yaml.reader.ReaderError as error:
