@@ -1,0 +1,1 @@
+"""The asyncio shell: gRPC under the streams, the engine's room, the sources' standing, readiness and drain."""
