@@ -47,13 +47,13 @@ class CADirectory:
         if not self._authorities.bundle and not self._authorities.busy:
             causes = "; ".join(f"{finding.cause} ({finding.remedy})" for finding in self._authorities.findings.values())
             raise SourceError(f"there is no root certificate in {self.path}, and none can be made: {causes}")
-        self._leaves.look(wanted, everything=everything)
-        due = self._leaves.due(wanted, now)
+        unread = self._leaves.look(wanted, everything=everything, patient=sign)
+        due = self._leaves.due(now)
         if due and not current:  # what another server signed meanwhile must not be judged by what was here before
             self._authorities.look(places, now, make=True)
-            due = self._leaves.due(wanted, now)
-        unfinished = self._leaves.sign(due, now) if sign else bool(due)
-        if not due and now >= self._prune_at:
+            due = self._leaves.due(now)
+        unfinished = (self._leaves.sign(due, now) if sign else bool(due)) or unread
+        if not unfinished and now >= self._prune_at:
             self._leaves.prune(now)
             self._prune_at = now + self._lifetimes.leaf
         return self._view(unfinished)
@@ -61,7 +61,7 @@ class CADirectory:
     def read(self, wanted: frozenset[LeafKey], now: float) -> View:
         """Looks at all files and makes nothing."""
         self._authorities.look(sorted(self._places | self._leaves.places(wanted)), now, make=False)
-        self._leaves.look(wanted, everything=True)
+        self._leaves.look(wanted, everything=True, patient=False)
         return self._view(False)
 
     def file(self, key: LeafKey) -> Path:

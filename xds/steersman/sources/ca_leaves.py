@@ -6,9 +6,13 @@ again: another server that shares the directory may have been first.
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from cryptography import x509
 
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey
 from steersman.model.ids import ClusterID, SpiffeID
@@ -24,7 +28,10 @@ _SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za
 _LONGEST = 2048
 """SPIFFE ID, section 2: which characters one has, and how many at most."""
 _AT_ONCE = 64
-"""How many leaves are signed under the lock at a stretch: some 20 ms."""
+"""How many leaves are signed under the lock at a stretch: some 50 ms."""
+_SIGN_AT_ONCE = 256
+_READ_AT_ONCE = 1024
+"""How many leaves are signed, and read, before they are told."""
 _BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -72,9 +79,14 @@ class Leaves:
         """All that are there."""
         return {key: held.leaf for key, held in self._held.items()}
 
-    def look(self, wanted: frozenset[LeafKey], *, everything: bool) -> None:
-        """Reads the files of the wanted leaves: those that weren't wanted before, or all that have changed."""
+    def look(self, wanted: frozenset[LeafKey], *, everything: bool, patient: bool) -> bool:
+        """Reads the files of wanted leaves: those that weren't wanted before, or all that have changed.
+
+        `patient`: of those that weren't only so many at a time, so that what is found can be told; whether there are more.
+        """
         new = wanted - self._files.keys() - self._refused
+        left = max(0, len(new) - _READ_AT_ONCE) if patient else 0
+        new = frozenset(islice(new, len(new) - left))
         for known in (self._files, self._held, self._broken, self._replaced):
             for key in known.keys() - wanted:
                 known.pop(key)
@@ -82,30 +94,32 @@ class Leaves:
         self._refused = (self._refused & wanted) | refused
         for key in new - refused:
             self._files[key] = self._named(key)
-        for key in (wanted if everything else new) - self._refused:
+        for key in tuple(self._files) if everything else new - refused:
             self._read(key)
+        return left > 0
 
-    def due(self, wanted: frozenset[LeafKey], now: float) -> list[LeafKey]:
-        """Those that can and should be signed now, those that are missing first."""
-        due = [key for key in wanted - self._refused if self._is_due(key, now)]
+    def due(self, now: float) -> list[LeafKey]:
+        """Those that have been looked for and can and should be signed now, those that are missing first."""
+        due = [key for key in self._files if self._is_due(key, now)]
         return sorted(due, key=lambda key: (key in self._held, key.cluster, key.identity))
 
     def sign(self, due: list[LeafKey], now: float) -> bool:
-        """Signs those of them that another hasn't signed meanwhile, up to a batch; whether there is more to sign now. `busy`, afterwards:
+        """Signs those of them that another hasn't signed meanwhile, up to so many; whether there is more to sign now. `busy`, afterwards:
         another process was writing."""
         self.busy, self._unwritable = False, ""
         if not due:
             return False
         try:
-            with locked(self._authorities.directory):
-                for key in due[:_AT_ONCE]:
-                    self._sign(key, now)
+            for start in range(0, min(len(due), _SIGN_AT_ONCE), _AT_ONCE):
+                with locked(self._authorities.directory):
+                    for key in due[start : start + _AT_ONCE]:
+                        self._sign(key, now)
         except Locked:
             self.busy = True
         except Unwritable as error:
             self._unwritable = f"{len(due)} certificates can't be signed, such as that of {due[0].identity}: {error}"
             return False
-        return len(due) > _AT_ONCE
+        return len(due) > _SIGN_AT_ONCE
 
     def prune(self, now: float) -> None:
         """Removes leaves that have expired and nobody wants here."""
@@ -148,10 +162,12 @@ class Leaves:
     def _find_exposed(self, problems: Problems) -> None:
         """One for each directory and kind."""
         exposed: dict[tuple[Path, str], list[Complaint]] = {}
-        for key in sorted(self._held, key=lambda key: (key.cluster, key.identity)):
+        for key in sorted(
+            (key for key, held in self._held.items() if held.exposure is not None), key=lambda key: (key.cluster, key.identity)
+        ):
             exposure = self._held[key].exposure
-            if exposure is not None:
-                exposed.setdefault((self.file(key).parent, exposure.id), []).append(exposure)
+            assert exposure is not None
+            exposed.setdefault((self.file(key).parent, exposure.id), []).append(exposure)
         for (directory, finding), complaints in exposed.items():
             cause = joined([complaint.cause for complaint in complaints])
             problems.warning(directory, "certificates", finding, cause, complaints[0].remedy)
@@ -254,23 +270,31 @@ def _held(identity: str, data: bytes, signature: Signature, exposure: Complaint 
     start = data.find(_BEGIN_CERTIFICATE)
     if start <= 0:
         raise Unusable("it isn't a key followed by its certificate and those above it")
+    above = data.find(_BEGIN_CERTIFICATE, start + 1)
+    if above < 0:
+        raise Unusable("its certificate isn't followed by the one that signed it")
     key = keys.key_of(data[:start])
-    certificates = keys.certificates_of(data[start:])
-    certificate, chain = certificates[0], certificates[1:]
+    certificate, chain = keys.certificates_of(data[start:above])[0], _chain(data[above:])
     if not keys.belong_together(certificate, key):
         raise Unusable("its key and its certificate don't belong together")
     if keys.identity_of(certificate) != identity:
         raise Unusable("its certificate is of another identity")
-    if not chain or not keys.is_issued_by(certificate, chain[0]):
+    if not keys.is_issued_by(certificate, chain[0]):
         raise Unusable("its certificate isn't followed by the one that signed it")
     return _Held(
         signature,
         Leaf(chain=data[start:], key=data[:start]),
-        keys.pem_of(chain),
+        data[above:],
         keys.since_of(certificate),
         keys.until_of(certificate),
         exposure,
     )
+
+
+@lru_cache(maxsize=256)
+def _chain(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Raises Unusable. Few differ: leaves of one intermediate share it."""
+    return keys.certificates_of(pem)
 
 
 def _has_expired(path: Path, now: float) -> bool:
