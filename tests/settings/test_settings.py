@@ -270,6 +270,11 @@ def test_a_yaml_error_is_told_with_its_line(text: str, line: int, problem: str) 
     assert problem in caught.value.expected
 
 
+def test_a_value_nested_ever_so_deeply_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="nested very deeply"):
+        parse_settings(f"{EAST}mesh: {'[' * 3000}{']' * 3000}\n", FILE)
+
+
 def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.yaml: got 'No such file or directory', expected a readable file"):
         read_settings(tmp_path / "missing.yaml")

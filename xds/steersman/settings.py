@@ -129,9 +129,11 @@ def read_settings(file: Path) -> Settings:
 
 def parse_settings(text: str, file: Path) -> Settings:
     """The settings in this text, which stands (or would stand) in this file; read_settings says what is raised."""
-    document = _document(text, str(file))
     errors: list[ConfigError] = []
-    settings = _settings(_Section(errors, str(file), "", document), file)
+    try:
+        settings = _settings(_Section(errors, str(file), "", _document(text, str(file))), file)
+    except RecursionError:  # of the parser, or of a value on its way into a message
+        raise ConfigError(str(file), "", "a value that is nested very deeply", "a mapping as in config/example.yaml") from None
     if errors:
         raise ConfigErrors(tuple(errors))
     return settings
@@ -159,9 +161,9 @@ def _document(text: str, file: str) -> object:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a CSafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line if mark else 0
         lines = text.split("\n")
-        found = lines[min(line, len(lines) - 1)]
+        line = min(mark.line if mark else 0, len(lines) - 1)  # a text that is cut off is found wrong after its last line
+        found = lines[line]
         problem = ": ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(f"{file}:{line + 1}", "", found.strip(), f"YAML ({problem})") from error
     except yaml.reader.ReaderError as error:
