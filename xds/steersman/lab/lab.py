@@ -56,10 +56,11 @@ async def running(file: LabFile, *, isolate: bool | None = None, say: Callable[[
                 await _to_the_end(lab.down())
         except LabFailed:
             keep = True
-            say(f"The logs are in {run.directory / 'logs'}")
             raise
         finally:
-            if not keep:
+            if keep:
+                say(f"The logs are in {run.directory / 'logs'}, until `steersman lab down`")
+            else:
                 run.remove()
 
 
@@ -207,7 +208,7 @@ class Lab:
                 namespace=self.networks.pod(manifests.key(pod)) if self.networks is not None else None,
                 network=network,
             )
-            for pod in manifests.of_kind("Pod")
+            for pod in sorted(manifests.of_kind("Pod"), key=manifests.key)
         ]
 
     def _forward(self, to: str) -> Forward:

@@ -41,13 +41,16 @@ def status_text(state: LabStatus) -> str:
 def guide(state: LabStatus) -> str:
     """What `lab up` says once all is ready: what there is, and what to do with it."""
     server = "" if state.inspect.endswith(":15011") else f" --server {state.inspect}"
-    client = next((pod for pod in state.pods if pod.proxy.startswith("sidecar")), state.pods[0])
-    other = next((pod for pod in state.pods if pod.app == "reviews"), client)
+    sidecars = [pod for pod in state.pods if pod.proxy.startswith("sidecar")] or list(state.pods)
+    client = next((pod for pod in sidecars if pod.app == "productpage"), sidecars[0])
+    other = next((pod for pod in sidecars if pod.app == "reviews"), sidecars[-1])
     name = _short(client.pod)
+    known = "/".join(client.pod.split("/")[::2])
     lines = [
         f"a request as from a pod    steersman lab curl {name} -s http://{other.app}:9080/",
         f"a command inside a pod     steersman lab exec {name} -- curl -s localhost:15000/clusters",
-        f"what a proxy is sent       steersman proxy-config endpoints {client.pod.rpartition('/')[2]}{server}",
+        f"what a proxy is sent       steersman proxy-config endpoints {known}{server}",
+        f"and why                    steersman explain {known} {other.app}{server}",
         f"break something            steersman lab stop {_short(other.pod)}    (then: lab start, lab status, lab logs)",
     ]
     if state.forwards:
