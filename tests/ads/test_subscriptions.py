@@ -327,6 +327,18 @@ def test_the_stream_says_what_is_subscribed_before_it_answers() -> None:
     assert stream.receive(Requested(CDS, ())) == [Subscribed(CDS, frozenset())]
 
 
+def test_what_is_on_its_way_when_the_client_makes_up_its_mind_anew_is_taken_back() -> None:
+    """It may read the first response before or after it asks for everything again."""
+    mesh = Mesh()
+    mesh.only(CDS, "a", "b")
+    client = mesh.delta()
+    assert client.asks(CDS, "*") == ["cds: a b"]
+    mesh.remove(CDS, "b")
+    assert client.asks(CDS, "c", minus=["*"]) == []
+    assert client.asks(CDS, "*", minus=["c"]) == []
+    assert client.acks(CDS) == ["cds: a -b -c"]
+
+
 def test_a_wildcard_added_to_names_brings_the_rest() -> None:
     mesh = Mesh()
     mesh.only(CDS, "a", "b")

@@ -209,7 +209,7 @@ class Channel:
         if self.sweep is None or not self.table.complete:
             return
         held, self.sweep = self.sweep, None
-        new = None if held else ASKED
+        new = None if any(held.values()) else ASKED
         for name in self.table.names():
             if name not in self.dirty:
                 version = held.get(name)

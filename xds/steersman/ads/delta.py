@@ -38,7 +38,7 @@ class DeltaStream(Stream[DeltaRequested]):
         if all_wanted and channel.wildcard and channel.sweep is None:
             channel.ask(channel.table.names())
         elif all_wanted and wildcard:
-            channel.sweep = known
+            channel.sweep = known | _on_its_way(channel)
         channel.owed = channel.owed or (all_wanted and wildcard)
         channel.narrow(wildcard, names - unwanted)
         if wildcard:
@@ -51,7 +51,7 @@ class DeltaStream(Stream[DeltaRequested]):
         if type_url == CDS and EDS not in self._channels:
             self._unwarmed = set()
 
-    def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> Mapping[str, str]:
+    def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> dict[str, str]:
         """What the client says that it holds; but of endpoints of clusters that were changed on this stream already, since they warm."""
         if channel.type_url == EDS:
             unwarmed, self._unwarmed = self._unwarmed, None
@@ -70,3 +70,8 @@ class DeltaStream(Stream[DeltaRequested]):
             self.variant, channel.type_url, tuple(batch.resources), tuple(sorted(removed)), tuple(batch.refused), channel.table.stated
         )
         return Composed(response, batch.resources, batch.adds)
+
+
+def _on_its_way(channel: Channel) -> dict[str, str]:
+    """What the client may come to hold, or may not, if it reads a response that was sent before it subscribed to everything."""
+    return {resource.name: ASKED for resource in channel.inflight.response.resources} if channel.inflight else {}
