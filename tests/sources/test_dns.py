@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import dns.asyncresolver
@@ -238,6 +239,20 @@ async def test_a_name_that_is_none_and_a_system_without_name_servers_are_finding
 
     async with asking(Resolver(unconfigured), GW) as listener:
         await listener.until(listener.findings)
+
+
+async def test_a_name_of_the_hosts_file_is_not_asked_of_dns_and_follows_the_file(server: NameServer, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"# 192.0.2.1 {GW}\n192.0.2.2\tother {GW.upper()} # ours\n::ffff:192.0.2.3 {GW}\n2001:DB8::1 {GW}\nnonsense {GW}\n")
+    server.zone = {(GW, "A"): ["192.0.2.9"], ("dns.example.com", "A"): ["192.0.2.8"]}
+    async with asking(Resolver(server.resolver, hosts=hosts, shortest=0.05), GW, "dns.example.com") as listener:
+        await listener.until(lambda: addresses(listener) == ("192.0.2.2", "192.0.2.3", "2001:db8::1"))
+        await listener.until(lambda: addresses(listener, "dns.example.com") == ("192.0.2.8",))
+        assert not {name for name, _ in server.asked} - {"dns.example.com"}
+        hosts.write_text(f"192.0.2.4 {GW}\n")
+        await listener.until(lambda: addresses(listener) == ("192.0.2.4",))
+        hosts.unlink()
+        await listener.until(lambda: addresses(listener) == ("192.0.2.9",))
 
 
 def test_the_system_is_asked_by_its_own_configuration() -> None:

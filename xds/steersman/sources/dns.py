@@ -6,6 +6,7 @@ Proxies get addresses, not names: which addresses a gateway has decides weights 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import dns.asyncresolver
@@ -25,6 +26,22 @@ _TYPES = ("A", "AAAA")
 def system_resolver() -> dns.asyncresolver.Resolver:
     """As /etc/resolv.conf says now: it is read each time, so that a change of it counts from the next question on."""
     return dns.asyncresolver.Resolver()
+
+
+def in_hosts(file: Path, name: str) -> tuple[str, ...]:
+    """The canonical addresses that a hosts file gives a name, in its order; none where it can't be read."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    found: list[str] = []
+    for line in text.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        if name.lower() in (known.lower() for known in names):
+            canonical = canonical_ip(address)
+            if canonical is not None and canonical not in found:
+                found.append(canonical)
+    return tuple(found)
 
 
 class _Answer(NamedTuple):
@@ -52,18 +69,22 @@ class Resolver:
     An answer counts for its TTL, but never less than `shortest` nor more than `longest` seconds. After a failure the last answer stays, and
     the name is asked for again after `retry` seconds, doubled each time up to `shortest`. An empty answer is an answer: there are no
     addresses. That the name does not exist is a failure, as in Istio: nobody's gateway is meant to vanish by a mistake in a zone.
+
+    A name that `hosts` gives an address is not asked of DNS, as everywhere on the machine; the file is read again after `shortest` seconds.
     """
 
     def __init__(
         self,
         resolver: Callable[[], dns.asyncresolver.Resolver] = system_resolver,
         *,
+        hosts: Path = Path("/etc/hosts"),
         shortest: float = 30.0,
         longest: float = 3600.0,
         retry: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._resolver = resolver
+        self._hosts = hosts
         self._shortest = shortest
         self._longest = longest
         self._retry = retry
@@ -120,6 +141,9 @@ class Resolver:
 
     async def _ask(self, name: str, rdtype: str) -> _Answer | str:
         """The answer, or why there is none."""
+        listed = in_hosts(self._hosts, name)
+        if listed:
+            return _Answer(tuple(address for address in listed if (":" in address) == (rdtype == "AAAA")), 0.0)
         try:
             answer = await self._resolver().resolve(name, rdtype, search=False, raise_on_no_answer=False)
         except (dns.exception.DNSException, OSError) as error:
@@ -171,5 +195,5 @@ def _unresolved(name: str, kept: Resolved | None, failed: list[str]) -> Finding:
         severity=Severity.WARNING if has_some else Severity.ERROR,
         object=key.object,
         cause=f"the gateway's hostname {name} can't be resolved: {'; '.join(failed)}; {standing}",
-        remedy="correct the name, or see to the name servers in /etc/resolv.conf; it is asked for again at least every 30 s",
+        remedy="correct the name, list it in /etc/hosts, or see to the name servers in /etc/resolv.conf; it is tried again within 30 s",
     )
