@@ -182,6 +182,20 @@ def test_a_service_is_admitted_from_its_first_mtls_endpoint_on_ready_or_not() ->
     assert [item.sni for item in servers_of(mesh).passthrough] == ["outbound_.80_._.web.default.svc.cluster.local"]
 
 
+def test_a_networks_gateway_is_never_let_in_by_sni_since_its_own_chain_would_lead_back_to_it() -> None:
+    labelled = {"topology.istio.io/network": "network-east"}
+    gateways = meshed("eastwest", port(15443), namespace="istio-system", selector=EASTWEST, labels=labelled, external_ips=("192.0.2.1",))
+    again = meshed("again", port(15443), address="10.0.0.2", namespace="istio-system", selector=(("app", "gw"), *EASTWEST))
+    beside = meshed("beside", port(15443), address="10.0.0.3", namespace="istio-system", selector=(("app", "gw"),))
+    mesh = east(gateway("east", "gw", server()), *gateways, *again, *beside)
+    found = servers_of(mesh)
+    assert [item.service.name for item in found.passthrough] == ["beside"]
+    assert [(item.service.name, item.reason) for item in found.refused if item.service] == [
+        ("again", Refusal.NETWORK_GATEWAY),
+        ("eastwest", Refusal.NETWORK_GATEWAY),
+    ]
+
+
 def test_servers_of_several_gateways_on_one_port_are_one_listener() -> None:
     mesh = east(
         gateway("east", "first", server(15443, "web.default.svc.cluster.local")),

@@ -312,7 +312,7 @@ def wire_listening(graph: Graph) -> None:
     graph.derive(OUTBOUND_PORTS, ports.outbound_ports_of, reads=(VISIBLE_SERVICES, CLAIMS))
     graph.derive(ROUTE_HOSTS, ports.route_hosts_of, reads=(OUTBOUND_PORTS, MESH))
     graph.derive(SERVER_PORTS, servers.server_ports_of, reads=(GATEWAYS, MESH))
-    graph.derive(ADMISSIONS, admission.admission_of, reads=(MESH_SERVICES, IDENTITIES))
+    graph.derive(ADMISSIONS, admission.admission_of, reads=(MESH_SERVICES, IDENTITIES, SERVICES, SERVICES_NAMED, NETWORK_SERVICES_IN, MESH))
     graph.derive(SERVERS, admission.servers_of, reads=(SERVER_PORTS, VISIBLE_SERVICES, ADMISSIONS))
 
 

@@ -3,11 +3,12 @@
 import msgspec
 
 from steersman.graph import Reader
-from steersman.model.ids import ServiceKey, ServicePortKey
+from steersman.model.ids import ObjectKey, ServiceKey, ServicePortKey, selects
 from steersman.model.mesh import MeshService, ServicePort
 from steersman.model.objects import Protocol
 from steersman.names import outbound_cluster, short_hosts, sni_name
-from steersman.registry.collections import IDENTITIES, MESH_SERVICES, VISIBLE_SERVICES
+from steersman.registry.collections import IDENTITIES, MESH_SERVICES, SERVICES, VISIBLE_SERVICES
+from steersman.registry.gateways import gateway_services
 from steersman.views.collections import ADMISSIONS, SERVER_PORTS
 from steersman.views.listeners import (
     Admission,
@@ -26,7 +27,8 @@ from steersman.views.scopes import Router
 
 def admission_of(read: Reader, key: tuple[ServiceKey, Doors]) -> Admission:
     """By which doors a service is let in: by Host with its HTTP ports, under those of its names that the hosts admit; by SNI with every
-    port, and only with endpoints that speak mTLS, since there the gateway itself checks nobody's certificate."""
+    port, and only with endpoints that speak mTLS, since there the gateway itself checks nobody's certificate. A network's gateway is never
+    let in by SNI: a connection for it would go from gateway to gateway, or in a circle."""
     name, doors = key
     service = read(MESH_SERVICES, name)
     if service is None:
@@ -68,15 +70,31 @@ def _passthrough(read: Reader, service: MeshService, door: Door, refused: list[R
         return []
     found: list[PassthroughService] = []
     mtls = read(IDENTITIES, service.key).mtls
+    is_gateway = _is_network_gateway(read, service)
     for port in service.ports:
         key = ServicePortKey(service.key.namespace, service.key.name, port.port)
         if port.protocol is Protocol.UDP:
             refused.append(admitting.refused(Refusal.NOT_PROXIED, key))
         elif not mtls:
             refused.append(admitting.refused(Refusal.NOT_MTLS, key))
+        elif is_gateway:
+            refused.append(admitting.refused(Refusal.NETWORK_GATEWAY, key))
         else:
             found.append(PassthroughService(key, sni_name(port.port, service.hostname), port.protocol))
     return found
+
+
+def _is_network_gateway(read: Reader, service: MeshService) -> bool:
+    """Whether in some cluster a service is a network's gateway, or another name for one: selects nothing but such a gateway's pods."""
+    namespace, name = service.key
+    for cluster in service.clusters:
+        key = ObjectKey(cluster, namespace, name)
+        own = read(SERVICES, key)
+        for gateway_key in gateway_services(read, cluster, namespace):
+            gateway = read(SERVICES, gateway_key)
+            if gateway_key == key or (own and gateway and gateway.selector and selects(gateway.selector, own.selector)):
+                return True
+    return False
 
 
 def servers_of(read: Reader, scope: Router) -> Servers:

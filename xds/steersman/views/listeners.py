@@ -68,6 +68,7 @@ class Refusal(StrEnum):
     NO_TARGET_PORT = "no-target-port"  # a named target port that the workload's containers don't have
     PROTOCOL_CONFLICT = "protocol-conflict"  # two service ports with one target speak different protocols
     NOT_MTLS = "not-mtls"  # AUTO_PASSTHROUGH: no endpoint speaks mTLS
+    NETWORK_GATEWAY = "network-gateway"  # AUTO_PASSTHROUGH: it is a network's gateway itself
     UNSUPPORTED_TLS = "unsupported-tls"  # the server's tls.mode
     UNSUPPORTED_PROTOCOL = "unsupported-protocol"  # the server's protocol, or the two don't go together
     BAD_HOST = "bad-host"  # neither a DNS name, nor *.SUFFIX, nor *
