@@ -12,8 +12,8 @@ from steersman.graph import Derived, Graph, NodeRef, Reader, Table
 from steersman.pipeline import Generation
 from steersman.resources.collections import MANIFESTS, TABLES_OF, PartKey
 from steersman.resources.resource import Resource, of_parts
-from steersman.snapshot.cache import Place, Published, SnapshotCache
-from steersman.snapshot.table import PENDING
+from steersman.snapshot.cache import Names, Place, Published, SnapshotCache, TableChanged
+from steersman.snapshot.table import PENDING, LayeredTable
 
 TYPE = "type.googleapis.com/test.Thing"
 SCOPES: Table[str, tuple[str, ...]] = Table("scopes")  # of a node id: the scopes of its parts
@@ -161,6 +161,31 @@ NAMES = st.sampled_from(["a", "b"])
 FULL_NAMES = st.builds(name_in, SCOPE_NAMES, NAMES)
 
 
+class Told:
+    """A stream, which compares nothing but tables as they are once it is told, and forgets what it was."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Resource] = {}
+        self.table = LayeredTable()
+
+    def subscribe(self, names: Names) -> None:
+        """What there is of these is known now, nothing of others any more."""
+        self.known = {resource.name: resource for resource in self.table.content() if names is None or resource.name in names}
+
+    def take(self, told: TableChanged) -> None:
+        names = {change.name for change in told.changes}
+        if told.moved:
+            old, self.table = self.table, told.place.tables[TYPE]
+            both = {*old.names(), *self.table.names()}
+            names |= {name for name in both if old.lookup(name) is not self.table.lookup(name)}
+        for name in names:
+            answer = self.table.lookup(name)
+            if isinstance(answer, Resource):
+                self.known[name] = answer
+            else:
+                self.known.pop(name, None)
+
+
 class Histories(RuleBasedStateMachine):
     """Any order of joining, holding, moving and leaving, among any changes: what a place can see is what a fresh look would find."""
 
@@ -172,7 +197,7 @@ class Histories(RuleBasedStateMachine):
             self.mesh.graph.put(LISTED, f"s{number}", ("a", "b"))
         self.mesh.graph.put(BODIES, "s.a", b"0")
         self.places = [self.mesh.cache.join("p"), self.mesh.cache.join("q")]
-        self.seen: dict[Place, dict[str, Resource]] = {}
+        self.streams: dict[Place, Told] = {}
 
     @rule(node=NODES)
     def join(self, node: str) -> None:
@@ -187,7 +212,9 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), names=st.one_of(st.none(), st.frozensets(FULL_NAMES, max_size=4)))
     def hold(self, data: st.DataObject, names: frozenset[str] | None) -> None:
         if self.places:
-            self.mesh.cache.hold(self.places[data.draw(st.integers(0, len(self.places) - 1))], TYPE, names)
+            place = self.places[data.draw(st.integers(0, len(self.places) - 1))]
+            self.mesh.cache.hold(place, TYPE, names)
+            self.streams.setdefault(place, Told()).subscribe(names)
 
     @rule(node=NODES, scopes=st.lists(SCOPE_NAMES, unique=True, max_size=2))
     def move(self, node: str, scopes: list[str]) -> None:
@@ -208,14 +235,7 @@ class Histories(RuleBasedStateMachine):
     def publish(self) -> None:
         graph = self.mesh.graph
         for told in self.mesh.publish().changes:
-            seen = self.seen.setdefault(told.place, {})
-            if told.moved:
-                self.seen[told.place] = {resource.name: resource for resource in told.place.tables[TYPE].content()}
-            for change in told.changes:
-                if change.new is None:
-                    seen.pop(change.name, None)
-                else:
-                    seen[change.name] = change.new
+            self.streams.setdefault(told.place, Told()).take(told)
         for place in self.places:
             self.check(place)
         if not self.places:
@@ -238,7 +258,8 @@ class Histories(RuleBasedStateMachine):
             found = table.lookup(name)
             assert isinstance(found, Resource)
             assert found.body == expected
-            assert self.seen[place][name] == found
+        known = {name: resource for name, resource in self.streams[place].known.items() if held is None or name in held}
+        assert known == {resource.name: resource for resource in table.content() if held is None or resource.name in held}
 
     def teardown(self) -> None:
         self.publish()

@@ -100,8 +100,8 @@ class Connection:
 
     def changed(self, type_url: str, changes: Sequence[Change], since: float | None = None) -> None:
         """The table of that type has changed. `since`: wall clock seconds when the earliest fact behind it was seen."""
-        if self._stream is None:
-            return  # it opens at the tables as they are by then
+        if self._stream is None or (type_url == SDS and not self._secrets):
+            return  # it opens at the tables as they are by then; secrets that it may not have it isn't told of
         self._stream.changed(type_url, changes)
         self._since = since if self._since is None else min(self._since, since or self._since)
         self._wake.set()

@@ -219,10 +219,10 @@ class Engine:
         since = min((origin.seen for _, origin in published.generation.causes if origin is not None and origin.seen), default=None)
         for told in published.changes:
             stream = self._streams[told.place]
+            if told.changes:
+                stream.connection.changed(told.type_url, told.changes, since)
             if told.moved:
                 stream.connection.retabled(told.type_url, told.place.tables[told.type_url])
-            else:
-                stream.connection.changed(told.type_url, told.changes, since)
         joining, self._joining = self._joining, []
         for place in joining:
             stream = self._streams[place]

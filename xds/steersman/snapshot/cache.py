@@ -7,7 +7,7 @@ Tables change only in `publish`, so that streams see complete generations. Needs
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from steersman.graph import ComputeFailed, Graph, NodeRef
@@ -52,7 +52,7 @@ class Place:
 
 
 class TableChanged(NamedTuple):
-    """Resources of a table that a place stands at changed; or it stands at another table from now on (`changes` is empty then)."""
+    """What became of the table that a place stood at; with `moved`, it then stands at another, which may say again what is gone here."""
 
     place: Place
     type_url: str
@@ -238,7 +238,7 @@ class SnapshotCache:
             changes[key] = part.table.apply(fresh, names)
         self._renamed.clear()
         self._stale.clear()
-        told = self._moves()
+        told = self._moves(changes)
         moved = {(item.place, item.type_url) for item in told}
         for key, changed in changes.items():
             for place in self._parts[key].places if changed and key in self._parts else ():
@@ -261,15 +261,42 @@ class SnapshotCache:
                 found.append(value)
         return found
 
-    def _moves(self) -> list[TableChanged]:
-        told: dict[tuple[Place, str], TableChanged] = {}
+    def _moves(self, changes: Mapping[PartKey, tuple[Change, ...]]) -> list[TableChanged]:
+        """`changes`: of this generation, in tables that have them already. What streams know was read off those tables, too, so that they
+        can't find out by themselves what has become of it."""
+        stood: dict[tuple[Place, str], Parts] = {}
+        lost: dict[PartKey, tuple[Change, ...]] = {}
+        for place, type_url, old in self._left:
+            stood.setdefault((place, type_url), old)
+        told = []
+        for (place, type_url), old in stood.items():
+            since: list[Change] = []
+            for key in old:
+                if key in place.parts[type_url]:
+                    since += changes.get(key, ())
+                else:
+                    if key not in lost:
+                        lost[key] = self._lost(key, changes)
+                    since += lost[key]
+            told.append(TableChanged(place, type_url, tuple(since), moved=True))
+        used: dict[tuple[Place, str], dict[PartKey, None]] = {}
         for place, type_url, old in self._left:
             self._unhold(place, type_url, old)
-            self._unuse(place, tuple(key for key in old if key not in place.parts[type_url]))
-            place.tables[type_url] = self._layers(place.parts[type_url])
-            told[place, type_url] = TableChanged(place, type_url, (), moved=True)
+            used.setdefault((place, type_url), {}).update(dict.fromkeys(old))
         self._left.clear()
-        return list(told.values())
+        for (place, type_url), keys in used.items():
+            self._unuse(place, tuple(key for key in keys if key not in place.parts[type_url]))
+            place.tables[type_url] = self._layers(place.parts[type_url])
+        return told
+
+    def _lost(self, key: PartKey, changes: Mapping[PartKey, tuple[Change, ...]]) -> tuple[Change, ...]:
+        """All that this part's table said before this generation, as gone."""
+        before = {resource.name: resource for resource in self._parts[key].table.content()}
+        for name, old, _ in changes.get(key, ()):
+            before.pop(name, None)
+            if old is not None:
+                before[name] = old
+        return tuple(Change(name, old, None) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
         table = self._layered.get(parts)
