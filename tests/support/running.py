@@ -8,7 +8,7 @@ import socketserver
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,14 +77,22 @@ def running_envoy(node_id: str, xds: str, directory: Path, address: str) -> Iter
     """An Envoy with that node id, ready, its admin interface on that address."""
     name = node_id.split("~")[2]
     admin = f"{address}:{free_port(address)}"
+    bootstrap = envoy_bootstrap(node_id=node_id, node_cluster=name, xds=xds, admin=admin, mode=Mode.SOTW)
+    with started_envoy(bootstrap, directory, name) as running:
+        running.wait_ready()
+        yield running
+
+
+@contextmanager
+def started_envoy(bootstrap: Mapping[str, Any], directory: Path, name: str) -> Iterator[Envoy]:
+    """An Envoy with this bootstrap, whose admin interface has an IP address. It may not be ready yet. Its files have that name."""
     config, log = directory / f"{name}.json", directory / f"{name}.log"
-    config.write_text(json.dumps(envoy_bootstrap(node_id=node_id, node_cluster=name, xds=xds, admin=admin, mode=Mode.SOTW)))
+    config.write_text(json.dumps(bootstrap))
+    admin = bootstrap["admin"]["address"]["socket_address"]
     command = [str(envoy()), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
     process = subprocess.Popen([*command, "--log-path", str(log)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        running = Envoy(admin, process, log)
-        running.wait_ready()
-        yield running
+        yield Envoy(f"{admin['address']}:{admin['port_value']}", process, log)
     finally:
         process.terminate()
         process.wait(timeout=10)
