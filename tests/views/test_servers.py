@@ -185,8 +185,8 @@ def test_a_service_is_admitted_from_its_first_mtls_endpoint_on_ready_or_not() ->
 def test_a_networks_gateway_is_never_let_in_by_sni_since_its_own_chain_would_lead_back_to_it() -> None:
     labelled = {"topology.istio.io/network": "network-east"}
     gateways = meshed("eastwest", port(15443), namespace="istio-system", selector=EASTWEST, labels=labelled, external_ips=("192.0.2.1",))
-    again = meshed("again", port(15443), address="10.0.0.2", namespace="istio-system", selector=(("app", "gw"), *EASTWEST))
-    beside = meshed("beside", port(15443), address="10.0.0.3", namespace="istio-system", selector=(("app", "gw"),))
+    again = meshed("again", port(15443), address="10.0.0.2", namespace="istio-system", selector={"app": "gw", **EASTWEST})
+    beside = meshed("beside", port(15443), address="10.0.0.3", namespace="istio-system", selector={"app": "gw"})
     mesh = east(gateway("east", "gw", server()), *gateways, *again, *beside)
     found = servers_of(mesh)
     assert [item.service.name for item in found.passthrough] == ["beside"]
