@@ -1,0 +1,234 @@
+"""The configuration file, read once, strictly, into frozen Settings that are passed down.
+
+An unknown key, a wrong type or a value that can't work is refused with file, path, value and what was expected; all that is wrong is told
+at once. Relative paths in the file are relative to the file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from steersman.model.config import (
+    ClusterConfig,
+    MeshConfig,
+    MissingGateway,
+    NetworkConfig,
+    NetworkEndpoints,
+    NetworkGatewayConfig,
+    OutboundTrafficPolicy,
+    Passthrough,
+)
+from steersman.model.ids import ClusterID, NetworkID
+from steersman.settings import values
+from steersman.settings.strict import Section, parse, read_text
+from steersman.settings.values import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSource:
+    """How a cluster's API is reached: by a kubeconfig (`context` empty: its current one), or from inside the cluster."""
+
+    kubeconfig: Path | None = None
+    context: str = ""
+    in_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSource:
+    """One entry of clusters: what the mesh knows of it, and where its objects come from. Exactly one of `files` and `kubernetes` is set.
+
+    `path`: its place in the configuration, such as `clusters[1]`. `sync_timeout`: seconds.
+    """
+
+    config: ClusterConfig
+    path: str
+    files: Path | None = None
+    kubernetes: KubernetesSource | None = None
+    sync_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CASettings:
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XDSSettings:
+    """`insecure_secrets`: private keys may leave over plaintext on an address that is not loopback."""
+
+    address: Address
+    insecure_secrets: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenSettings:
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    xds: XDSSettings
+    admin: ListenSettings
+    inspect: ListenSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration. `file`: as it was given."""
+
+    file: Path
+    mesh: MeshConfig
+    clusters: tuple[ClusterSource, ...]
+    ca: CASettings
+    server: ServerSettings
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings in this file. Raises ConfigError: of one thing, or ConfigErrors of all that is wrong."""
+    return parse_settings(read_text(file), file)
+
+
+def parse_settings(text: str, file: Path) -> Settings:
+    """The settings in this text, which stands (or would stand) in this file; read_settings says what is raised."""
+    return parse(text, file, lambda root: settings_of(root, file), example="config/example.yaml")
+
+
+def settings_of(root: Section, file: Path) -> Settings:
+    """What this section of a file means; what is wrong in it, the section notes."""
+    settings = Settings(
+        file=file,
+        mesh=_mesh(root.section("mesh")),
+        clusters=_clusters(root, file.parent),
+        ca=_ca(root.section("ca"), file.parent),
+        server=_server(root.section("server")),
+    )
+    root.close()
+    return settings
+
+
+def _mesh(section: Section) -> MeshConfig:
+    policy = section.section("outboundTrafficPolicy")
+    locality = section.section("localityLbSetting")
+    default = MeshConfig()
+    mesh = MeshConfig(
+        domain=section.take("domain", values.dns_name, default.domain),
+        trust_domain=section.take("trustDomain", values.trust_domain, default.trust_domain),
+        root_namespace=section.take("rootNamespace", values.dns_label, default.root_namespace),
+        missing_gateway=section.take("missingGateway", values.choice_of(MissingGateway), default.missing_gateway),
+        passthrough=section.take("passthrough", values.choice_of(Passthrough), default.passthrough),
+        networks=_networks(section.section("networks")),
+        outbound_traffic_policy=policy.take("mode", values.choice_of(OutboundTrafficPolicy), default.outbound_traffic_policy),
+        locality_lb_enabled=locality.take("enabled", values.boolean, default.locality_lb_enabled),
+    )
+    for part in (policy, locality, section):
+        part.close()
+    return mesh
+
+
+def _networks(section: Section) -> tuple[NetworkConfig, ...]:
+    networks = []
+    for name in section.values:
+        if not isinstance(name, str) or not name:
+            section.wrong(str(name), name, "the name of a network as a text")
+            continue
+        network = section.section(name)
+        networks.append(
+            NetworkConfig(
+                name=NetworkID(name),
+                endpoints=tuple(_network_endpoints(item) for item in network.sections("endpoints")),
+                gateways=tuple(_network_gateway(item) for item in network.sections("gateways")),
+                missing_gateway=network.take("missingGateway", values.choice_of(MissingGateway), None),
+            )
+        )
+        network.close()
+    return tuple(networks)
+
+
+def _network_endpoints(section: Section) -> NetworkEndpoints:
+    section.one_of("fromRegistry", "fromCidr")
+    endpoints = NetworkEndpoints(
+        from_registry=ClusterID(section.take("fromRegistry", values.text, "")),
+        from_cidr=section.take("fromCidr", values.cidr, ""),
+    )
+    section.close()
+    return endpoints
+
+
+def _network_gateway(section: Section) -> NetworkGatewayConfig:
+    section.one_of("address", "registryServiceName")
+    gateway = NetworkGatewayConfig(
+        address=section.take("address", values.ip_or_host, ""),
+        registry_service_name=section.take("registryServiceName", values.dns_name, ""),
+        port=section.take("port", values.port, NetworkGatewayConfig().port),
+    )
+    section.close()
+    return gateway
+
+
+def _clusters(root: Section, base: Path) -> tuple[ClusterSource, ...]:
+    clusters: list[ClusterSource] = []
+    paths: dict[ClusterID, str] = {}
+    if not root.broken and root.values.get("clusters", []) == []:
+        root.wrong("clusters", root.values.get("clusters"), "a list of at least one cluster")
+    for section in root.sections("clusters"):
+        cluster = _cluster(section, base)
+        name = cluster.config.name
+        if name and paths.setdefault(name, section.path) != section.path:
+            section.wrong("name", name, f"a name of its own: {paths[name]} is named so as well")
+        clusters.append(cluster)
+    return tuple(clusters)
+
+
+def _cluster(section: Section, base: Path) -> ClusterSource:
+    section.required("name", "the cluster's name, as proxies say it in CLUSTER_ID")
+    section.one_of("files", "kubernetes")
+    cluster = ClusterSource(
+        path=section.path,
+        config=ClusterConfig(
+            name=section.take("name", values.cluster_name, ClusterID("")),
+            network=section.take("network", values.network, NetworkID("")),
+            trust_domain=section.take("trustDomain", values.trust_domain, ""),
+        ),
+        sync_timeout=section.take("syncTimeout", values.duration, 30.0),
+        files=section.take("files", values.path_from(base, "directory"), None),
+        kubernetes=_kubernetes(section.section("kubernetes"), base) if "kubernetes" in section else None,
+    )
+    if "kubernetes" not in section:
+        section.known.append("kubernetes")
+    section.close()
+    return cluster
+
+
+def _kubernetes(section: Section, base: Path) -> KubernetesSource:
+    section.one_of("kubeconfig", "inCluster")
+    source = KubernetesSource(
+        kubeconfig=section.take("kubeconfig", values.path_from(base, "file"), None),
+        context=section.take("context", values.text, ""),
+        in_cluster=section.take("inCluster", values.boolean, False),
+    )
+    if section.values.get("inCluster") is False:
+        section.wrong("inCluster", False, "true, or a kubeconfig instead")
+    if source.context and "inCluster" in section:
+        section.wrong("context", source.context, "no context beside inCluster: it belongs to a kubeconfig")
+    section.close()
+    return source
+
+
+def _ca(section: Section, base: Path) -> CASettings:
+    settings = CASettings(directory=section.take("directory", values.path_from(base, ""), base / ".steersman" / "ca"))
+    if settings.directory.exists() and not settings.directory.is_dir():
+        section.wrong("directory", str(settings.directory), "a directory, or a path where one can be made")
+    section.close()
+    return settings
+
+
+def _server(section: Section) -> ServerSettings:
+    xds, admin, inspect = (section.section(key) for key in ("xds", "admin", "inspect"))
+    address = xds.take("address", values.address, Address("127.0.0.1", 15010))
+    settings = ServerSettings(
+        xds=XDSSettings(address=address, insecure_secrets=xds.take("insecureSecrets", values.boolean, False)),
+        admin=ListenSettings(address=admin.take("address", values.address, Address("127.0.0.1", 15014))),
+        inspect=ListenSettings(address=inspect.take("address", values.address, Address("127.0.0.1", 15011))),
+    )
+    for part in (xds, admin, inspect, section):
+        part.close()
+    return settings
