@@ -5,11 +5,11 @@ node is computed at most once a settlement. A node that comes out equal stops th
 and nobody demands is unlinked.
 """
 
-from collections.abc import Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from steersman.graph.collections import Collection, Compute, Derived, Index, Table
+from steersman.graph.collections import Collection, Compute, Derived, Index, Reader, Table
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -97,38 +97,43 @@ class _Node:
 class _Plan:
     """How one collection's nodes are made: its level, its function, and what that may read."""
 
-    __slots__ = ("collection", "compute", "level", "nodes", "reads")
+    __slots__ = ("collection", "compute", "deps", "level", "nodes", "read")
 
     def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None) -> None:
         self.collection = collection
         self.level = level
         self.compute = compute
         self.nodes: dict[Any, _Node] = {}
-        self.reads: dict[Collection[Any, Any], _Plan] = {}
-
-
-class _Recorder:
-    """The `read` of one computation."""
-
-    __slots__ = ("deps", "graph", "plan")
-
-    def __init__(self, graph: "Graph", plan: _Plan) -> None:
-        self.graph = graph
-        self.plan = plan
+        self.read: Reader = _unread
         self.deps: list[_Node] = []
+        """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
 
-    def __call__(self, collection: Collection[Any, Any], key: Any, /) -> Any:
-        plan = self.plan.reads.get(collection)
-        if plan is None:
-            raise UndeclaredRead(f"{self.plan.collection.name} read {collection.name}, which its edge does not declare")
-        node = plan.nodes.get(key)
+
+def _unread(collection: Collection[Any, Any], key: Any, /) -> Any:
+    """The `read` of what isn't computed."""
+    raise UndeclaredRead(f"{collection.name} was read by a table or an index")
+
+
+def _recorder(plan: _Plan, sources: list[_Plan], made: Callable[[_Plan, Any], _Node]) -> Reader:
+    """The `read` of one collection's computations. Reads outnumber all else that is done here, so this looks up as little as it can."""
+    plans = {source.collection: source for source in sources}
+    nodes_of = {source.collection: source.nodes for source in sources}
+    record = plan.deps.append
+
+    def read(collection: Collection[Any, Any], key: Any, /) -> Any:
+        try:
+            node = nodes_of[collection].get(key)
+        except KeyError:
+            raise UndeclaredRead(f"{plan.collection.name} read {collection.name}, which its edge does not declare") from None
         if node is None:
-            node = self.graph._made(plan, key)
-        self.deps.append(node)
+            node = made(plans[collection], key)
+        record(node)
         value = node.value
         if type(value) is _Failed:
             raise value.error
         return value
+
+    return read
 
 
 class Graph:
@@ -169,7 +174,7 @@ class Graph:
         """Adds a derived collection: the function, and every collection that it may read."""
         sources = [self._plans[read] for read in reads]
         plan = _Plan(collection, 1 + max((source.level for source in sources), default=0), compute)
-        plan.reads = {source.collection: source for source in sources}
+        plan.read = _recorder(plan, sources, self._made)
         self._add(plan)
 
     def _add(self, plan: _Plan) -> None:
@@ -365,8 +370,6 @@ class Graph:
         for dirty in self._dirty:
             while dirty:
                 node, _ = dirty.popitem()
-                if node.plan.nodes.get(node.key) is not node:
-                    continue
                 computed += 1
                 if self._recomputed(node):
                     self._moved(node)
@@ -398,17 +401,17 @@ class Graph:
         """Computes a node and rewrites its edges. Returns whether its value is different."""
         plan = node.plan
         assert plan.compute is not None
-        recorder = _Recorder(self, plan)
+        plan.deps.clear()
         value: Any
         try:
-            value = plan.compute(recorder, node.key)
+            value = plan.compute(plan.read, node.key)
         except UndeclaredRead:
             raise
         except ComputeFailed as failure:
             value = _Failed(failure)
         except Exception as cause:  # noqa: BLE001 - this loop owns the radius of one node; who reads it fails with it, by name
             value = _Failed(ComputeFailed(NodeRef(plan.collection, node.key), cause))
-        self._relink(node, recorder.deps)
+        self._relink(node, plan.deps)
         old = node.value
         if old is value or (old is not _UNMADE and old == value):
             return False
@@ -435,6 +438,7 @@ class Graph:
             if node.demand or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
                 continue
             del node.plan.nodes[node.key]
+            self._dirty[node.plan.level].pop(node, None)
             self._note_want(node.plan)
             for dep in node.deps:
                 dep.drop_dependent(node)
