@@ -38,9 +38,11 @@ EAST, WEST = side("east", 0, Mode.DELTA), side("west", 3, Mode.SOTW)
 
 
 def fill(plane: ControlPlane) -> None:
-    """Both clusters: web everywhere, the others in east only."""
+    """The clusters that it has: web in each, the others in east only."""
     for one in (EAST, WEST):
-        directory = plane.clusters[one.cluster]
+        directory = plane.clusters.get(one.cluster)
+        if directory is None:
+            continue
         _base(directory, one)
         web(directory, one)
     _others(plane.clusters["east"])

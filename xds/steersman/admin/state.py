@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Sync(StrEnum):
-    """How far a proxy is with one type: nothing sent, all acknowledged, something on its way, or the last thing sent refused."""
+    """How far a proxy is with one type: not answered yet, up to date, something on its way, or the last thing sent refused."""
 
     NOT_SENT = "NOT SENT"
     SYNCED = "SYNCED"
@@ -30,7 +30,8 @@ def sync(channel: ChannelStatus) -> Sync:
     if channel.nack is not None:
         return Sync.ERROR
     if channel.sent is None:
-        return Sync.NOT_SENT
+        # A proxy that reconnects says which versions it holds: where those are right there is nothing to send.
+        return Sync.NOT_SENT if channel.pending else Sync.SYNCED
     return Sync.STALE if channel.pending or channel.acked is None or channel.acked.nonce != channel.sent.nonce else Sync.SYNCED
 
 

@@ -1,0 +1,158 @@
+"""A server that ends and comes back with unchanged files: proxies find it, nothing is sent twice, and nobody who uses them notices."""
+
+import http.client
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import pytest
+
+from steersman.server.bootstrap import Mode
+from tests.live.mesh import CLUSTERS, EAST, HTTP, TARGETS, fill
+from tests.support.live import ControlPlane, Workload, envoys, eventually, refusals, serving, warming
+from tests.support.running import Envoy, http_app
+
+pytestmark = pytest.mark.envoy
+
+SOTW_CLIENT = Workload("client-sotw", 7, "east", mode=Mode.SOTW, account="client")
+CONFIGURATION = (
+    r"^(cluster_manager\.cluster_(added|modified|removed|updated)|listener_manager\.listener_(added|modified|removed|in_place_updated))$"
+    r"|\.config_reload$|ssl_context_update_by_sds$|update_success$"
+)
+"""Counters of what an Envoy took over."""
+
+
+class World(NamedTuple):
+    plane: ControlPlane
+    envoys: dict[str, Envoy]
+
+
+class Load:
+    """Requests without a pause, over new connections and over one that is kept, while entered. `failed`: what was no 200."""
+
+    def __init__(self, client: Workload) -> None:
+        self.answered = 0
+        self.failed: list[str] = []
+        self._client = client
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(kept,)) for kept in (True, False)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, kept: bool) -> None:
+        connection = self._connection()
+        while not self._stop.wait(0.005):
+            try:
+                connection.request("GET", "/", headers={"Host": f"web:{HTTP}"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 200:
+                    self.answered += 1
+                else:
+                    self.failed.append(f"{answer.status} {answer.headers}")
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+                kept = False
+            if not kept:
+                connection.close()
+                connection = self._connection()
+        connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._client.outbound, HTTP, timeout=5)
+
+
+def started(directory: Path) -> ControlPlane:
+    plane = ControlPlane(directory, {"east": CLUSTERS["east"]})
+    fill(plane)
+    return plane
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    plane = started(tmp_path_factory.mktemp("restart"))
+    with http_app(EAST.web.app, TARGETS["http"]), serving(plane), envoys(plane, EAST.web, EAST.client) as running:
+        yield World(plane, running)
+
+
+def synced(plane: ControlPlane, count: int) -> bool:
+    """Whether so many proxies are connected, and each is up to date with all it asked for."""
+    proxies = plane.json("/debug/proxies").get("proxies", ())
+    return len(proxies) == count and all(
+        len(proxy.get("types", ())) == 5 and all(kind["sync"] == "SYNCED" for kind in proxy["types"]) for proxy in proxies
+    )
+
+
+def taken(envoy: Envoy) -> dict[str, int]:
+    return envoy.stats(CONFIGURATION)
+
+
+def come_back(plane: ControlPlane, number: signal.Signals, count: int) -> None:
+    """Ends the server so, starts it again, and waits until the proxies are back."""
+    plane.signal(number)
+    assert plane.ended() == (0 if number is signal.SIGTERM else -number)
+    plane.start().ready()
+    eventually(partial(synced, plane, count), 45)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_delta_proxies_reconnect_and_nothing_is_sent_again_and_no_request_fails(world: World, number: signal.Signals) -> None:
+    eventually(partial(synced, world.plane, 2))
+    before = {name: taken(one) for name, one in world.envoys.items()}
+    with Load(EAST.client) as load:
+        eventually(lambda: load.answered > 20)
+        come_back(world.plane, number, 2)
+    assert load.failed == []
+    assert load.answered > 100
+    pushed = {label: count for label, count in world.plane.metrics("steersman_pushed_resources_total").items() if count}
+    assert pushed == {}, "resources were sent again"
+    assert world.plane.metrics("steersman_pushes_total") == {'{type="cds"}': 2, '{type="lds"}': 2}, "one empty answer each"
+    for name, one in world.envoys.items():
+        changed = {stat: value - before[name][stat] for stat, value in taken(one).items() if value != before[name].get(stat)}
+        assert changed == {"cluster_manager.cds.update_success": 1, "listener_manager.lds.update_success": 1}, f"{name} took something over"
+        assert (refusals(one), warming(one)) == ({}, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_state_of_the_world_proxy_reconnects_and_changes_nothing_and_no_request_fails(world: World, number: signal.Signals) -> None:
+    with envoys(world.plane, SOTW_CLIENT) as running:
+        envoy = running[SOTW_CLIENT.name]
+        eventually(partial(synced, world.plane, 3))
+        before = taken(envoy)
+        with Load(SOTW_CLIENT) as load:
+            eventually(lambda: load.answered > 20)
+            come_back(world.plane, number, 3)
+        assert load.failed == []
+        assert load.answered > 100
+        after = taken(envoy)
+        assert [stat for stat in after if not stat.endswith("update_success") and after[stat] != before.get(stat)] == []
+        assert (refusals(envoy), warming(envoy)) == ({}, {})
+
+
+def test_what_changed_while_the_server_was_away_is_all_that_is_sent(world: World) -> None:
+    plane = world.plane
+    eventually(partial(synced, plane, 2))
+    plane.signal(signal.SIGTERM)
+    assert plane.ended() == 0
+    others = plane.clusters["east"].path / "others.yaml"
+    text = others.read_text()
+    others.write_text(text.replace("10.0.4.1", "10.0.4.2"))
+    try:
+        plane.start().ready()
+        eventually(partial(synced, plane, 2), 45)
+        pushed = {label: count for label, count in plane.metrics("steersman_pushed_resources_total").items() if count}
+        assert pushed == {'{type="eds"}': 2}, "the endpoints of one cluster, to each of two proxies"
+    finally:
+        others.write_text(text)
