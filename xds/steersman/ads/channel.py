@@ -43,7 +43,8 @@ class Nack(Row, frozen=True, kw_only=True):
 
 class ChannelStatus(Row, frozen=True, kw_only=True):
     """How one type stands. `subscribed`: how many names the client asked for by name. `pending`: how many names it is not up to date with,
-    at least 1 while it waits for an answer to its asking for everything. `acked` is older than `sent` while the client has not answered, or refused."""
+    at least 1 while it waits for the answer to its asking for everything. `acked` is older than `sent` while the client has not answered,
+    or refused."""
 
     type_url: str
     wildcard: bool
