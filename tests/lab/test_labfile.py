@@ -10,6 +10,7 @@ from steersman.lab.labfile import find_lab, read_lab
 from steersman.lab.manifests import read_manifests
 from steersman.model.ids import ClusterID
 from steersman.server.bootstrap import Mode
+from steersman.settings import ConfigErrors
 from tests.lab.files import TWO_NETWORKS, pod, service, write_lab
 
 
@@ -42,10 +43,10 @@ def test_the_configuration_may_stand_in_a_file_of_its_own(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"lab": {"nets": {}}}, "lab.nets: got {}, expected no such key"),
-        ({"lab": {"forward": [{"port": "x", "to": "y"}]}}, "lab.forward[0].port: got 'x', expected `int`, got `str`"),
-        ({"lab": {"forward": [{"to": "y"}]}}, "lab.forward[0].port: got None, expected this key"),
-        ({"lab": {"xds": "rest"}}, "lab.xds: got 'rest', expected"),
+        ({"lab": {"nets": {}}}, "lab.nets: got {}, expected a known key, one of forward, management, networks, wan, xds"),
+        ({"lab": {"forward": [{"port": "x", "to": "y"}]}}, "lab.forward[0].port: got 'x', expected a port, 1 to 65535"),
+        ({"lab": {"forward": [{"to": "y"}]}}, "lab.forward[0].port: got None, expected a port"),
+        ({"lab": {"xds": "rest"}}, "lab.xds: got 'rest', expected one of delta, sotw"),
         ({"lab": {"wan": "192.0.2.1/24"}}, "lab.wan: got '192.0.2.1/24', expected an IPv4 range"),
         ({"lab": {"wan": "192.0.2.0/30"}}, "lab.wan: got '192.0.2.0/30', expected a range of at least 16"),
         ({"lab": {"networks": {"north": {}}}}, "lab.networks.north: got 'north', expected a network of a cluster: network-east"),
@@ -53,7 +54,7 @@ def test_the_configuration_may_stand_in_a_file_of_its_own(tmp_path: Path) -> Non
         ({"config": None}, "config: got None, expected"),
         ({"config": {"clusters": []}}, "config.clusters: got [], expected a list of at least one cluster"),
         ({"config": {"cluster": []}}, "config.cluster: got [], expected a known key"),
-        ({"more": 1}, "more: got 1, expected no such key"),
+        ({"more": 1}, "more: got 1, expected a known key, one of config, lab"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(section: dict[str, object], said: str, tmp_path: Path) -> None:
@@ -64,6 +65,21 @@ def test_what_is_wrong_is_told_with_its_place(section: dict[str, object], said: 
         read_lab(file)
 
     assert f"{file}: {said}" in str(wrong.value)
+
+
+def test_all_that_is_wrong_is_told_at_once_and_a_key_that_stands_twice_is(tmp_path: Path) -> None:
+    file = write_lab(tmp_path, {"east": []})
+    sound = file.read_text()
+    file.write_text(yaml.safe_dump({"config": {"mesh": {"domain": 7}}, "lab": {"wan": "here", "xsd": "delta"}}))
+
+    with pytest.raises(ConfigErrors) as wrong:
+        read_lab(file)
+
+    assert [error.path for error in wrong.value.errors] == ["config.mesh.domain", "config.clusters", "lab.wan", "lab.xsd"]
+    assert "did you mean xds?" in wrong.value.errors[-1].expected
+    file.write_text(sound + "lab: {}\n")
+    with pytest.raises(ConfigError, match="the key 'lab' stands twice in one mapping"):
+        read_lab(file)
 
 
 def test_a_cluster_of_a_real_api_server_can_not_be_run(tmp_path: Path) -> None:

@@ -1,37 +1,37 @@
 """The lab file: what Steersman is configured with, and what the lab makes around it."""
 
-import re
 from importlib.resources import files
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from steersman.errors import ConfigError
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.server.bootstrap import Mode
-from steersman.settings import ConfigErrors, Settings, parse_settings
+from steersman.settings import Settings, values
+from steersman.settings.settings import settings_of
+from steersman.settings.strict import Section, Wrong, parse, read_text
 
 DEFAULT_LAB = "two-networks"
 
 
-class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Network(msgspec.Struct, frozen=True):
     """Address ranges of one network. Two networks may use the same: only their gateways' addresses ever leave them."""
 
     pods: str = "10.10.0.0/24"
     services: str = "10.96.0.0/24"
 
 
-class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Forward(msgspec.Struct, frozen=True):
     """A port of 127.0.0.1 that leads to a pod's port. `to`: CLUSTER/[NAMESPACE/]POD:PORT."""
 
     port: int
     to: str
 
 
-class Ground(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Ground(msgspec.Struct, frozen=True):
     """The section `lab`. `wan` joins the networks' gateways, `management` leads to the control plane; neither exists on loopback."""
 
     networks: dict[NetworkID, Network] = {}
@@ -39,11 +39,6 @@ class Ground(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wan: str = "192.0.2.0/24"
     management: str = "198.51.100.0/24"
     xds: Mode = Mode.DELTA
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    config: dict[str, Any] | str
-    lab: Ground = Ground()
 
 
 class LabCluster(msgspec.Struct, frozen=True):
@@ -99,8 +94,7 @@ def find_lab(named: str | None) -> Path:
 
 def read_lab(path: Path) -> LabFile:
     """Raises ConfigError, or ConfigErrors, with file, path, value and what was expected."""
-    read = _convert(_mapping(path), path)
-    config, settings = _configuration(read.config, path)
+    config, settings, ground = parse(read_text(path), path, lambda root: _content(root, path), example="config/labs/two-networks.yaml")
     clusters = []
     for source in settings.clusters:
         if source.files is None:
@@ -109,77 +103,63 @@ def read_lab(path: Path) -> LabFile:
             )
         name, network = source.config.name, source.config.network
         clusters.append(LabCluster(name, network or NetworkID(name), network, source.files.resolve()))
-    lab = LabFile(path, config, settings, tuple(clusters), read.lab)
-    _check_ground(lab)
+    lab = LabFile(path, config, settings, tuple(clusters), ground)
+    for network in ground.networks:
+        if network not in lab.networks:
+            raise ConfigError(str(path), f"lab.networks.{network}", network, f"a network of a cluster: {', '.join(lab.networks)}")
     return lab
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as missing:
-        raise ConfigError(str(path), "", missing.strerror, "a readable file") from missing
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise ConfigError(str(path), "", str(broken), "YAML") from broken
-    if not isinstance(content, dict):
-        raise ConfigError(str(path), "", content, "a mapping with config and lab")
-    return content
+def _content(root: Section, lab: Path) -> tuple[dict[str, Any], Settings, Ground]:
+    config, settings = _configuration(root, lab)
+    ground = _ground(root.section("lab"))
+    root.close()
+    return config, settings, ground
 
 
-def _configuration(given: dict[str, Any] | str, lab: Path) -> tuple[dict[str, Any], Settings]:
+def _configuration(root: Section, lab: Path) -> tuple[dict[str, Any], Settings]:
+    given = root.values.get("config")
     if isinstance(given, str):
+        root.known.append("config")
         file = lab.parent / given
-        config = _mapping(file)
-        return config, parse_settings(file.read_text(), file)
+        return parse(read_text(file), file, lambda config: (dict(config.values), settings_of(config, file)), example="config/example.yaml")
+    section = root.section("config")
+    return dict(section.values), settings_of(section, lab)
+
+
+def _ground(section: Section) -> Ground:
+    default = Ground()
+    ground = Ground(
+        networks={NetworkID(name): _network(one) for name, one in section.section("networks").named("the name of a network")},
+        forward=tuple(_forward(one) for one in section.sections("forward")),
+        wan=section.take("wan", _range, default.wan),
+        management=section.take("management", _range, default.management),
+        xds=section.take("xds", values.choice_of(Mode), default.xds),
+    )
+    section.close()
+    return ground
+
+
+def _network(section: Section) -> Network:
+    default = Network()
+    network = Network(pods=section.take("pods", _range, default.pods), services=section.take("services", _range, default.services))
+    section.close()
+    return network
+
+
+def _forward(section: Section) -> Forward:
+    section.required("port", "a port, 1 to 65535")
+    section.required("to", "CLUSTER/[NAMESPACE/]POD:PORT")
+    forward = Forward(port=section.take("port", values.port, 1), to=section.take("to", values.text, ""))
+    section.close()
+    return forward
+
+
+def _range(value: object) -> str:
     try:
-        return given, parse_settings(yaml.safe_dump(given), lab)
-    except ConfigErrors as several:
-        placed = (ConfigError(one.file, f"config.{one.path}".rstrip("."), one.value, one.expected) for one in several.errors)
-        raise ConfigErrors(tuple(placed)) from None
-
-
-def _convert(content: dict[str, Any], path: Path) -> _File:
-    try:
-        return msgspec.convert(content, _File)
-    except msgspec.ValidationError as wrong:
-        said, _, place = str(wrong).partition(" - at `$")
-        where = place.rstrip("`").lstrip(".")
-        for pattern, expected in (
-            (r"Object contains unknown field `(.*)`", "no such key"),
-            (r"Object missing required field `(.*)`", "this key"),
-        ):
-            if (field := re.fullmatch(pattern, said)) is not None:
-                raise ConfigError(str(path), f"{where}.{field[1]}".lstrip("."), _at(content, where, field[1]), expected) from None
-        raise ConfigError(str(path), where, _at(content, where), said.removeprefix("Expected ")) from None
-
-
-def _at(content: object, where: str, *more: str) -> object:
-    """What stands at a place such as lab.forward[0].port; None where that can't be told."""
-    for step in [*re.findall(r"[^.\[\]]+", where), *more]:
-        if isinstance(content, dict):
-            content = content.get(step)
-        elif isinstance(content, list) and step.isdecimal():
-            content = content[int(step)]
-        else:
-            return None
-    return content
-
-
-def _check_ground(lab: LabFile) -> None:
-    ground = lab.ground
-    for network, ranges in ground.networks.items():
-        if network not in lab.networks:
-            raise ConfigError(str(lab.path), f"lab.networks.{network}", network, f"a network of a cluster: {', '.join(lab.networks)}")
-        _check_range(lab.path, f"lab.networks.{network}.pods", ranges.pods)
-        _check_range(lab.path, f"lab.networks.{network}.services", ranges.services)
-    _check_range(lab.path, "lab.wan", ground.wan)
-    _check_range(lab.path, "lab.management", ground.management)
-
-
-def _check_range(file: Path, place: str, text: str) -> None:
-    try:
-        network = IPv4Network(text)
+        network = IPv4Network(values.text(value))
     except ValueError as wrong:
-        raise ConfigError(str(file), place, text, "an IPv4 range such as 10.10.0.0/24") from wrong
+        raise Wrong("an IPv4 range such as 10.10.0.0/24") from wrong
     if network.num_addresses < 16:
-        raise ConfigError(str(file), place, text, "a range of at least 16 addresses")
+        raise Wrong("a range of at least 16 addresses")
+    return str(network)

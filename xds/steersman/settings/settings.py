@@ -126,11 +126,7 @@ def _mesh(section: Section) -> MeshConfig:
 
 def _networks(section: Section) -> tuple[NetworkConfig, ...]:
     networks = []
-    for name in section.values:
-        if not isinstance(name, str) or not name:
-            section.wrong(str(name), name, "the name of a network as a text")
-            continue
-        network = section.section(name)
+    for name, network in section.named("the name of a network"):
         networks.append(
             NetworkConfig(
                 name=NetworkID(name),

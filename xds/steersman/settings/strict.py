@@ -124,6 +124,14 @@ class Section:
         items = self.take(key, _list, none)
         return [Section(self.errors, self.file, f"{self.at(key)}[{number}]", item) for number, item in enumerate(items)]
 
+    def named(self, expected: str) -> list[tuple[str, "Section"]]:
+        """The section under every key there is, with the key, which is a name, of what `expected` says."""
+        for name in self.values:
+            if not isinstance(name, str) or not name:
+                self.known.append(name)
+                self.wrong(str(name), name, f"{expected} as a text")
+        return [(name, self.section(name)) for name in self.values if isinstance(name, str) and name]
+
     def required(self, key: str, expected: str) -> None:
         """This key must be here."""
         if key not in self.values and not self.broken:
