@@ -286,8 +286,8 @@ def _objects_of(node: Any, values: PlainValues, api_version: str, kind: str) -> 
     fields = {key_of(key): value for key, value in node.value if key.id == "scalar"}
     own_kind, own_version = (_text_in(fields.get(key)) for key in ("kind", "apiVersion"))
     items = fields.get("items")
-    if own_kind.endswith("List") and items is not None and items.id == "sequence":
-        for item in items.value:
+    if own_kind.endswith("List") and items is not None and (items.id == "sequence" or _is_null(items)):
+        for item in items.value if items.id == "sequence" else ():
             yield from _objects_of(item, values, *_lent(own_version, own_kind))
         return
     try:
@@ -295,6 +295,10 @@ def _objects_of(node: Any, values: PlainValues, api_version: str, kind: str) -> 
     except (ValueError, TypeError, RecursionError) as error:
         raise BrokenText(line, f"it can't be said in JSON: {error}") from error
     yield Found(line, own_version or api_version, own_kind or kind, body)
+
+
+def _is_null(node: Any) -> bool:
+    return node.id == "scalar" and bool(node.tag.endswith(":null"))
 
 
 def _text_in(node: Any) -> str:
