@@ -97,8 +97,8 @@ def test_families_come_from_the_cluster_ips_where_they_are_not_said() -> None:
     assert service({"clusterIPs": ["fd00::1", "10.0.0.1"]}).families == (IPFamily.IPV6, IPFamily.IPV4)
 
 
-def test_an_external_name_stands_for_a_hostname_and_needs_no_ports() -> None:
-    decoded = made("Service", spec={"type": "ExternalName", "externalName": "DB.example.com."})
+def test_an_external_name_stands_for_a_hostname() -> None:
+    decoded = made("Service", spec={"type": "ExternalName", "externalName": "DB.example.com.", "ports": [HTTP]})
     assert (decoded.value.external_name, decoded.value.cluster_ips, decoded.complaints) == ("db.example.com", (), ())
     broken = made("Service", spec={"type": "ExternalName", "externalName": "not a host"})
     assert broken.value.external_name == ""
@@ -163,6 +163,11 @@ def test_a_bad_port_costs_only_itself(ports: Any, kept: list[int], finding: str,
     assert [port.port for port in decoded.value.ports] == kept
     assert list(complaints(decoded)) == [finding]
     assert complaints(decoded)[finding].startswith(cause)
+
+
+def test_a_service_for_an_external_name_needs_ports_too() -> None:
+    decoded = made("Service", spec={"type": "ExternalName", "externalName": "db.example.com", "ports": []})
+    assert complaints(decoded)["service-without-ports"].startswith("spec.ports names no port that can be served")
 
 
 def test_one_number_may_serve_tcp_and_udp() -> None:

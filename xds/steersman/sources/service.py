@@ -38,7 +38,7 @@ def service_of(key: ObjectKey, shape: shapes.Service, report: Report) -> Service
         cluster_ips=cluster_ips,
         families=_families(spec.ip_families, cluster_ips, report),
         external_name=_external_name(spec.external_name or "", report) if external else "",
-        ports=_ports(spec.ports or [], external=external, report=report),
+        ports=_ports(spec.ports or [], report),
         selector=labels_of(spec.selector),
         labels=labels,
         export_to=_export_to(annotations.get(_EXPORT_TO, ""), key.namespace, report),
@@ -99,7 +99,7 @@ def _external_name(text: str, report: Report) -> str:
     return name
 
 
-def _ports(written: list[shapes.ServicePort], *, external: bool, report: Report) -> tuple[Port, ...]:
+def _ports(written: list[shapes.ServicePort], report: Report) -> tuple[Port, ...]:
     ports: list[Port] = []
     taken: set[tuple[int, str]] = set()
     for number, shape in enumerate(written):
@@ -119,7 +119,7 @@ def _ports(written: list[shapes.ServicePort], *, external: bool, report: Report)
         else:
             taken.add((shape.port, transport))
             ports.append(_port(shape, transport, path, report))
-    if not ports and not external:
+    if not ports:
         report(
             "service-without-ports",
             "spec.ports names no port that can be served, so proxies get no cluster for this service",
