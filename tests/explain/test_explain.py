@@ -22,6 +22,7 @@ from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import SEEN, STANDPOINTS, SeenKey
 from steersman.views.horizon import horizon_of
+from tests.sources.decoding import made
 from tests.support.mesh import Mesh, cluster, fact, gateway, gateway_service, pod, port, service, service_key, slice_of
 from tests.support.seen import seen_endpoints
 from tests.support.served import router, sidecar
@@ -68,6 +69,28 @@ def test_every_candidate_is_in_or_out_with_its_weight_and_the_objects_that_decid
     ]
     assert found["west 10.0.0.1"].gateways == ("192.0.2.1:15443", "192.0.2.2:15443")
     assert found["west 10.0.0.1"].pod == "west/default/p"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "shown"),
+    [(["bad"], "bad"), (["0.0.0.0"], "0.0.0.0"), (["fd00::1"], "fd00::1"), ([None], ""), ([], "")],
+)
+def test_what_a_slice_lists_without_a_usable_address_is_out_as_it_is_written(addresses: list[str | None], shown: str) -> None:
+    decoded = made(
+        "EndpointSlice",
+        "discovery.k8s.io/v1",
+        name="reviews-2",
+        namespace="default",
+        meta={"labels": {"kubernetes.io/service-name": "reviews"}},
+        addressType="IPv4",
+        endpoints=[{"addresses": addresses, "targetRef": {"kind": "Pod", "name": "p"}}],
+        ports=[{"name": "http", "port": 8080}],
+    )
+    found = candidates(explained(Mesh(*ROWS, decoded.value)))
+    assert found["east 10.0.0.1"].admitted
+    refused = found[f"east {shown}"]
+    assert (refused.admitted, refused.rule, refused.pod) == (False, "bad-address", "east/default/p")
+    assert [reference.object for reference in refused.because] == ["EndpointSlice east/default/reviews-2"]
 
 
 def test_gateways_stand_with_their_whole_weight() -> None:

@@ -14,7 +14,7 @@ from steersman.explain.findings import finding_steps, findings, in_order, settin
 from steersman.explain.findings.kinds import SEVERITIES
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig, NetworkEndpoints, NetworkGatewayConfig
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Upsert
-from steersman.model.ids import ClusterID, NetworkID, labels_of
+from steersman.model.ids import ClusterID, IPFamily, NetworkID, labels_of
 from steersman.model.mesh import Identities
 from steersman.model.objects import (
     Gateway,
@@ -24,6 +24,7 @@ from steersman.model.objects import (
     Row,
     Service,
     ServiceType,
+    SliceEndpoint,
     TLSMode,
 )
 from steersman.model.proxy import Interception, Proxy, ProxyType
@@ -322,6 +323,20 @@ def test_a_service_whose_pods_run_in_another_cluster_only_is_as_it_should_be() -
     ]
     assert [one.object for one in found_in(*both)] == ["Service east/default/solo", "Service west/default/solo"]
     assert found_in(*both, m.pod("west", "solo-1", "10.0.0.80", labels={"app": "solo", **m.MTLS})) == ()
+
+
+def test_an_address_that_its_source_has_told_of_is_not_told_again() -> None:
+    flawed = SliceEndpoint(address="0.0.0.0", flaw="'0.0.0.0' is no address of a host")
+    assert found_in(m.slice_of("east", "reviews", "10.0.0.5=reviews-1", flawed)) == ()
+
+
+def test_a_pod_without_a_usable_address_is_no_finding_and_one_that_no_host_has_is() -> None:
+    labels = {"app": "solo", **m.MTLS}
+    solo = m.service("east", "solo", cluster_ips=("10.96.0.80",), selector={"app": "solo"}, families=(IPFamily.IPV4,))
+    pods = [m.pod("east", "solo-1", labels=labels), m.pod("east", "solo-2", "fd00::2", labels=labels)]
+    assert found_in(solo, *pods) == ()
+    (found,) = found_in(solo, *pods, m.pod("east", "solo-3", "224.0.0.3", labels=labels))
+    assert (found.id, found.object, found.cause) == ("bad-address", "Pod east/default/solo-3", "224.0.0.3: no host has such an address")
 
 
 def test_pods_of_one_node_may_share_its_address() -> None:

@@ -111,8 +111,10 @@ POD = ref(Kind.POD, "east", "p")
         (entry(pod="p"), [pod("west", "p"), pod("east", "p", namespace="other")], Rule.POD_MISSING, POD),
         (entry("224.0.0.1"), [], Rule.BAD_ADDRESS, SLICE),
         (entry("no-ip"), [], Rule.BAD_ADDRESS, SLICE),
+        (entry("fd00::1", flaw="wrong slice"), [], Rule.BAD_ADDRESS, SLICE),
+        (entry("fd00::1", flaw="wrong slice", pod="p"), [pod("east", "p", "fd00::1")], Rule.BAD_ADDRESS, SLICE),
     ],
-    ids=["not ready", "terminating", "draining", "pod missing", "pod at its end", "pod of another place", "multicast", "no address"],
+    ids=["not ready", "terminating", "draining", "pod missing", "pod at its end", "pod of another place", "multicast", "no address", "flaw", "pod with flaw"],
 )
 def test_an_unusable_entry_is_kept_with_its_rule_and_object(listed: SliceEndpoint, rows: list[Row], rule: Rule, because: ObjectRef) -> None:
     found = from_slice(SERVICE, slice_of("east", "reviews", listed), *rows)
@@ -252,7 +254,9 @@ def test_a_pod_stands_with_an_address_of_each_family_of_the_service_else_with_it
 def test_a_pod_without_an_address_of_the_services_family_says_so() -> None:
     six = service("east", "reviews", selector={"app": "reviews"}, families=(V6,))
     (entry_of_p,) = from_pods(six, pod("east", "p", "10.0.0.1", labels=LABELS)).unusable
-    assert (entry_of_p.rule, entry_of_p.note) == (Rule.BAD_ADDRESS, "the Pod has no address of IPv6")
+    assert (entry_of_p.address, entry_of_p.rule, entry_of_p.note) == ("10.0.0.1", Rule.BAD_ADDRESS, "the Pod has no address of IPv6")
+    (entry_of_p,) = from_pods(six, pod("east", "p", labels=LABELS)).unusable
+    assert (entry_of_p.address, entry_of_p.rule, entry_of_p.note) == ("", Rule.BAD_ADDRESS, "the Pod has no usable address (yet)")
 
 
 def test_a_pod_that_begins_to_match_is_taken() -> None:

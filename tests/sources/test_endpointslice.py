@@ -64,22 +64,24 @@ def test_null_lists_are_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "cause"),
+    ("endpoint", "kept", "cause"),
     [
-        ({"addresses": ["nope"]}, "endpoints[1].addresses[0] is 'nope'"),
-        ({"addresses": [None]}, "endpoints[1].addresses[0] is None"),
-        ({"addresses": [""]}, "endpoints[1].addresses[0] is ''"),
-        ({"addresses": ["0.0.0.0"]}, "endpoints[1].addresses[0] is '0.0.0.0'"),
-        ({"addresses": ["10.0.0.01"]}, "endpoints[1].addresses[0] is '10.0.0.01'"),
-        ({"addresses": ["fd00::1"]}, "endpoints[1].addresses[0] is 'fd00::1' in a slice of addressType IPv4"),
-        ({"addresses": []}, "endpoints[1] has no address"),
-        ({"addresses": None}, "endpoints[1] has no address"),
-        ({}, "endpoints[1] has no address"),
+        ({"addresses": ["nope"]}, "nope", "endpoints[1].addresses[0] is 'nope'"),
+        ({"addresses": ["nope", "0.0.0.0"]}, "nope", "endpoints[1].addresses[0] is 'nope'"),
+        ({"addresses": [None]}, "", "endpoints[1].addresses[0] is None"),
+        ({"addresses": [""]}, "", "endpoints[1].addresses[0] is ''"),
+        ({"addresses": ["0.0.0.0"]}, "0.0.0.0", "endpoints[1].addresses[0] is '0.0.0.0'"),
+        ({"addresses": ["10.0.0.01"]}, "10.0.0.01", "endpoints[1].addresses[0] is '10.0.0.01'"),
+        ({"addresses": ["FD00::1"]}, "FD00::1", "endpoints[1].addresses[0] is 'FD00::1' in a slice of addressType IPv4"),
+        ({"addresses": []}, "", "endpoints[1] has no address"),
+        ({"addresses": None}, "", "endpoints[1] has no address"),
+        ({}, "", "endpoints[1] has no address"),
     ],
 )
-def test_a_bad_address_costs_only_its_endpoint(endpoint: Any, cause: str) -> None:
+def test_an_endpoint_without_a_usable_address_is_kept_as_written_with_its_flaw(endpoint: Any, kept: str, cause: str) -> None:
     decoded = sliced({"addresses": ["10.0.0.1"]}, endpoint, {"addresses": ["10.0.0.2"]})
-    assert addresses(decoded) == ["10.0.0.1", "10.0.0.2"]
+    assert addresses(decoded) == ["10.0.0.1", kept, "10.0.0.2"]
+    assert [bool(listed.flaw) for listed in decoded.value.endpoints] == [False, True, False]
     assert list(complaints(decoded)) == ["bad-address"]
     assert complaints(decoded)["bad-address"].startswith(cause)
 

@@ -104,9 +104,11 @@ class SlicePort(Row, frozen=True, kw_only=True):
 
 class SliceEndpoint(Row, frozen=True, kw_only=True):
     """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). The conditions are
-    filled in by Kubernetes' defaults: ready and serving true, terminating false. `pod` is targetRef's name, of a Pod, or ""."""
+    filled in by Kubernetes' defaults: ready and serving true, terminating false. `pod` is targetRef's name, of a Pod, or "".
+    `flaw`: why nobody can be reached at the address, which is kept as written then; its source has reported it."""
 
     address: str
+    flaw: str = ""
     ready: bool = True
     serving: bool = True
     terminating: bool = False

@@ -124,7 +124,9 @@ SLICES_OF_FAMILY: Index[FamilyKey, ObjectKey] = Index(
 SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
     "endpointslices.listing",
     SLICES,
-    lambda piece: tuple(ClusterAddress(piece.key.cluster, endpoint.address) for endpoint in piece.endpoints if not endpoint.pod),
+    lambda piece: tuple(
+        ClusterAddress(piece.key.cluster, endpoint.address) for endpoint in piece.endpoints if not endpoint.pod and not endpoint.flaw
+    ),
 )
 """By the address of an entry that names no Pod; those that name one are found by it."""
 PODS_AT: Index[ClusterAddress, ObjectKey] = Index(

@@ -120,7 +120,7 @@ def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list
     for listed in piece.endpoints:
         known = read(WORKLOADS, ObjectKey(cluster, namespace, listed.pod)) if listed.pod else None
         family = canonical_family(listed.address) if simple and listed.ready and known is not None else None
-        if known is None or family is None or (listed.zone and known.locality == _NO_LOCALITY):
+        if known is None or family is None or listed.flaw or (listed.zone and known.locality == _NO_LOCALITY):
             entries.append(_slice_entry(read, listed, known, source, placing))
             continue
         alike = (known.locality, known.network, known.mtls, family, known.node if placing.node_local else "")
@@ -133,7 +133,7 @@ def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list
 
 def _slice_entry(read: Reader, listed: SliceEndpoint, known: Workload | None, source: ObjectRef, placing: "_Placing") -> _Entry:
     cluster, namespace, _ = source.key
-    address = parse_address(listed.address)
+    address = None if listed.flaw else parse_address(listed.address)
     pod = ObjectKey(cluster, namespace, listed.pod) if listed.pod else None
     if known is None:
         workload = unnamed_workload(read, cluster, address, listed.node)
@@ -142,7 +142,8 @@ def _slice_entry(read: Reader, listed: SliceEndpoint, known: Workload | None, so
     if listed.zone and workload.locality == _NO_LOCALITY:
         workload = msgspec.structs.replace(workload, locality=Locality("", listed.zone))
     if address is None:
-        return _Refused(listed.address, workload, Rule.BAD_ADDRESS, source, f"{listed.address!r} is no address of a host", source)
+        note = listed.flaw or f"{listed.address!r} is no address of a host"
+        return _Refused(listed.address, workload, Rule.BAD_ADDRESS, source, note, source)
     if pod is not None and known is None:
         return _Refused(address.text, workload, *_absent(read, pod), source)
     refused = _condition(listed, placing.session)
@@ -298,7 +299,7 @@ def family_pods(read: Reader, key: FamilyKey) -> frozenset[str]:
         for piece_key in read(SLICES_OF_FAMILY, key):
             piece = read(SLICES, piece_key)
             if piece is not None:
-                found.update(entry.pod for entry in piece.endpoints if entry.pod and entry.ready)
+                found.update(entry.pod for entry in piece.endpoints if entry.pod and entry.ready and not entry.flaw)
     return frozenset(found)
 
 
@@ -345,7 +346,7 @@ def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) ->
     if known is None or refused is not None:
         rule, note = refused or (Rule.POD_INACTIVE, "")
         workload = known or unnamed_workload(read, pod.key.cluster, parsed[0] if parsed else None, pod.node)
-        return [_Refused(text, workload, rule, source, note, source) for text in [address.text for address in chosen] or [""]]
+        return [_Refused(text, workload, rule, source, note, source) for text in [address.text for address in chosen] or pod.ips[:1] or ("",)]
     entries: list[_Entry] = []
     for address in chosen:
         workload = _placed_at(read, known, address)
@@ -363,5 +364,5 @@ def _refused_pod(pod: Pod, service: Service, chosen: list[Address]) -> tuple[Rul
         return Rule.NOT_READY, ""
     if not chosen:
         names = " or ".join(service.families) or "any family"
-        return Rule.BAD_ADDRESS, f"the Pod has no address of {names}" if pod.ips else "the Pod has no address yet"
+        return Rule.BAD_ADDRESS, f"the Pod has no address of {names}" if pod.ips else "the Pod has no usable address (yet)"
     return None

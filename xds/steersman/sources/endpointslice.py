@@ -18,7 +18,7 @@ _UNSPECIFIED = ("0.0.0.0", "::")
 def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Report) -> EndpointSlice | None:
     """The row of a slice. None for one that belongs to no Service of this cluster, or holds hostnames; Istio skips these too.
 
-    A bad address costs its endpoint, and is reported. Raises InvalidObject for an unknown addressType.
+    An endpoint without a usable address is reported, and stays with its flaw. Raises InvalidObject for an unknown addressType.
     """
     labels = shape.metadata.labels or {}
     if _IMPORTED_SERVICE_NAME in labels:
@@ -44,14 +44,13 @@ def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Repor
         family = IPFamily(shape.address_type or "")
     except ValueError as error:
         raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
-    endpoints = (_endpoint(number, endpoint, family, report) for number, endpoint in enumerate(shape.endpoints or []))
     return EndpointSlice(
         key=key,
         created=shape.metadata.creation_timestamp or "",
         service=intern(service),
         family=family,
         ports=_ports(shape.ports or [], report),
-        endpoints=tuple(endpoint for endpoint in endpoints if endpoint is not None),
+        endpoints=tuple(_endpoint(number, endpoint, family, report) for number, endpoint in enumerate(shape.endpoints or [])),
     )
 
 
@@ -65,14 +64,13 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
     return tuple(ports)
 
 
-def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> SliceEndpoint | None:
-    address = _first_address(number, shape.addresses or [], family, report)
-    if address is None:
-        return None
+def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> SliceEndpoint:
+    address, flaw = _first_address(number, shape.addresses or [], family, report)
     conditions = shape.conditions
     target = shape.target_ref
     return SliceEndpoint(
         address=address,
+        flaw=flaw,
         ready=conditions is None or conditions.ready is not False,
         serving=conditions is None or conditions.serving is not False,
         terminating=conditions is not None and conditions.terminating is True,
@@ -83,21 +81,23 @@ def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report
     )
 
 
-def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> str | None:
-    """The first of an endpoint's addresses that can be used. Those after it are not looked at."""
-    if not texts:
-        report("bad-address", f"endpoints[{number}] has no address, and is left out", "write its IP address")
+def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> tuple[str, str]:
+    """The first of an endpoint's addresses that can be used, and ""; those after it are not looked at. Where there is none, the first as
+    written, and what is wrong with it."""
+    flaws = []
     for place, text in enumerate(texts):
         path = f"endpoints[{number}].addresses[{place}]"
         address = canonical_ip(text) if text else None
         if address is None or address in _UNSPECIFIED:
             bad_address(path, text, report)
+            flaws.append(f"{text!r} is no address of a host")
         elif text is not None and (family is IPFamily.IPV6) not in (":" in text, ":" in address):
-            report(
-                "bad-address",
-                f"{path} is {text!r} in a slice of addressType {family}, and is left out",
-                "put it into a slice of its own family",
-            )
+            flaw = f"is {text!r} in a slice of addressType {family}"
+            report("bad-address", f"{path} {flaw}, and is left out", "put it into a slice of its own family")
+            flaws.append(f"the address {flaw}")
         else:
-            return address
-    return None
+            return address, ""
+    if not texts:
+        report("bad-address", f"endpoints[{number}] has no address, and is left out", "write its IP address")
+        flaws.append("the entry has no address")
+    return (texts[0] if texts else "") or "", flaws[0]

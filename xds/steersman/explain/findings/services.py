@@ -7,6 +7,7 @@ from steersman.model.facts import Finding, Severity
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
 from steersman.model.mesh import Endpoint, MeshService, ObjectRef, Rule, Unusable
 from steersman.model.objects import Kind, Protocol, Service, ServiceType
+from steersman.registry.addresses import parse_address
 from steersman.registry.collections import (
     CELL_INDEX,
     CELLS,
@@ -222,10 +223,17 @@ def _missing_pods(mesh: Mesh, entries: list[Unusable]) -> Iterator[Finding]:
 
 
 def _bad_addresses(mesh: Mesh, entries: list[Unusable]) -> Iterator[Finding]:
+    """Addresses that no host has. What is no address at all, or stands in the wrong slice, the object's source has told."""
     by_slice: dict[ObjectRef, dict[str, None]] = {}
     for entry in entries:
-        by_slice.setdefault(entry.source, {})[entry.address] = None
+        if entry.address and parse_address(entry.address) is None and entry.address not in _flawed(mesh, entry.source):
+            by_slice.setdefault(entry.source, {})[entry.address] = None
     for source, addresses in by_slice.items():
         yield mesh.finding(
             "bad-address", source, f"{listed(addresses)}: no host has such an address", "write the endpoint's IPv4 or IPv6 address"
         )
+
+
+def _flawed(mesh: Mesh, source: ObjectRef) -> set[str]:
+    piece = mesh.rows(SLICES).get(source.key) if source.kind is Kind.ENDPOINT_SLICE else None
+    return {listed.address for listed in piece.endpoints if listed.flaw} if piece is not None else set()
