@@ -151,7 +151,7 @@ def front(address: str) -> NetworkGateway:
 def test_the_best_priority_comes_before_the_largest_share() -> None:
     a, b = Locality("a"), Locality("b")
     gateway = front("192.0.2.1")
-    placed, folded = fold({("192.0.2.1", 15443): {(1, a): (gateway, 9), (0, b): (gateway, 1)}})
+    placed, folded = fold([{(1, a): (gateway, 9), (0, b): (gateway, 1)}])
     assert placed == [((0, b), (gateway, 10))]
     assert folded == (Folded(gateway, a, b, 9),)
 

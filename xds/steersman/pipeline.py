@@ -113,6 +113,7 @@ from steersman.views.collections import (
     ADMISSIONS,
     CLAIMS,
     INBOUNDS,
+    LAYOUTS,
     OUTBOUND_PORTS,
     OUTBOUNDS,
     ROUTE_HOSTS,
@@ -288,10 +289,11 @@ def wire_views(graph: Graph) -> None:
         reads=(PROXIES, CLUSTERS, MESH, PODS_AT, PODS, *placed, NETWORK_SERVICES_IN, SERVICES_NAMED, SERVICES),
     )
 
-    # NETWORK_GATEWAYS --> VERDICTS --.
-    # CELL_INDEX ---------------------+--> SEEN (by service port and horizon)
+    # NETWORK_GATEWAYS --> VERDICTS --> LAYOUTS --.
+    # CELL_INDEX ---------------------------------+--> SEEN (by service port and horizon)
     graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS))
-    graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, VERDICTS))
+    graph.derive(LAYOUTS, split_horizon.layout_of, reads=(VERDICTS,))
+    graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, LAYOUTS))
     wire_listening(graph)
 
 

@@ -205,12 +205,19 @@ class Dropped(NamedTuple):
     weight: int
 
 
+class Shape(Row, frozen=True, cache_hash=True):
+    """Which cells a service port has, sorted, without their weights: most services of a mesh have one of few shapes."""
+
+    cells: tuple[Traits, ...] = ()
+
+
 class CellIndex(Row, frozen=True, kw_only=True):
     """The cells of a service port: (traits, sum of its endpoints' weights), sorted. `duplicates`: rule 10's losers, who are in no cell.
     `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always empty.
     `at_gateways`: the same for addresses that are also some network's gateway. `sources`: beside each cell, what lists its endpoints:
-    (source, port name). `dropped`: all that the sources list and the cells don't hold."""
+    (source, port name). `dropped`: all that the sources list and the cells don't hold. `shape`: the cells without their weights."""
 
+    shape: Shape = Shape()
     cells: tuple[tuple[Traits, int], ...] = ()
     duplicates: tuple[Unusable, ...] = ()
     shared: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
@@ -286,6 +293,40 @@ class Verdict(Row, frozen=True, kw_only=True):
     gateways: tuple[NetworkGateway, ...] = ()
     because: tuple[ObjectRef, ...] = ()
     note: str = ""
+
+
+class Carried(NamedTuple):
+    """What one gateway's address carries for one group, (priority, locality): of the weights of the cells at these positions of the shape,
+    each multiplied by the number beside it."""
+
+    level: tuple[int, Locality]
+    gateway: "NetworkGateway"
+    cells: tuple[tuple[int, int], ...]
+
+
+class DirectCells(NamedTuple):
+    """The direct cells of one group, (priority, locality), in order, and their positions in the shape."""
+
+    level: tuple[int, Locality]
+    cells: tuple[Traits, ...]
+    positions: tuple[int, ...]
+
+
+class Arrangement(Row, frozen=True, kw_only=True):
+    """Which cells stand where, whatever they weigh. `exact`: the least common multiple of rule 6. `direct`: sorted. `fronts`: by the
+    gateways' (address, port), sorted: what stands behind each, by group, sorted."""
+
+    exact: int
+    direct: tuple[DirectCells, ...]
+    fronts: tuple[tuple[Carried, ...], ...]
+
+
+class Layout(Row, frozen=True, kw_only=True):
+    """What can be said of a shape as seen from a horizon before weights are known: a verdict for each cell, and what follows if no
+    address collides with another."""
+
+    verdicts: tuple[Verdict, ...]
+    arrangement: Arrangement
 
 
 class NetworkGateways(Row, frozen=True, kw_only=True):

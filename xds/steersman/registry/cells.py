@@ -2,12 +2,13 @@
 10)."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
 from steersman.graph import Reader
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
-from steersman.model.mesh import CellIndex, Dropped, Endpoint, Health, ObjectRef, Rule, SourceCell, SourceCells, Traits, Unusable
+from steersman.model.mesh import CellIndex, Dropped, Endpoint, Health, ObjectRef, Rule, Shape, SourceCell, SourceCells, Traits, Unusable
 from steersman.model.objects import Kind
 from steersman.registry.collections import (
     CELL_INDEX,
@@ -91,6 +92,7 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
     cells = tuple((traits, weights[traits]) for traits in sorted(weights) if weights[traits])
     gone = frozenset(dropped)
     return CellIndex(
+        shape=_shape(tuple([traits for traits, _ in cells])),
         cells=cells,
         duplicates=tuple(sorted(duplicates, key=lambda lost: (lost.address, lost.source))),
         shared=_shared(by_network, gone) if len(by_network) > 1 else (),
@@ -98,6 +100,12 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
         dropped=tuple(sorted(dropped)),
         at_gateways=_at_gateways(pieces, read(GATEWAY_ADDRESSES, ""), gone),
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def _shape(cells: tuple[Traits, ...]) -> Shape:
+    """Equal shapes are one object where that is easily had: they are looked up more often than made."""
+    return Shape(cells=cells)
 
 
 def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:

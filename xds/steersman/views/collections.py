@@ -4,13 +4,18 @@ from typing import NamedTuple
 
 from steersman.graph import Derived
 from steersman.model.ids import ServiceKey, ServicePortKey
-from steersman.model.mesh import Horizon, SplitHorizon, Standpoint, Traits, Verdict
+from steersman.model.mesh import Horizon, Layout, Shape, SplitHorizon, Standpoint, Traits, Verdict
 from steersman.views.listeners import Admission, Claims, Doors, InboundPorts, OutboundPorts, RouteHosts, ServerPorts, Servers
 from steersman.views.scopes import Catchment, Outbound, Router
 
 
 class VerdictKey(NamedTuple):
     traits: Traits
+    horizon: Horizon
+
+
+class LayoutKey(NamedTuple):
+    shape: Shape
     horizon: Horizon
 
 
@@ -26,6 +31,9 @@ STANDPOINTS: Derived[str, Standpoint | None] = Derived("standpoints")
 
 VERDICTS: Derived[VerdictKey, Verdict] = Derived("verdicts")
 """The one answer to "in or out, by which rule": split horizon and explain read the same."""
+
+LAYOUTS: Derived[LayoutKey, Layout] = Derived("layouts")
+"""What services of one shape have in common as seen from a horizon."""
 
 SEEN: Derived[SeenKey, SplitHorizon] = Derived("seen")
 

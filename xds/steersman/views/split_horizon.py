@@ -2,23 +2,28 @@
 
 from collections.abc import Iterable
 from math import lcm
+from operator import itemgetter
 
 from steersman.graph import Reader
 from steersman.model.ids import Locality
 from steersman.model.mesh import (
+    Arrangement,
+    Carried,
     CellIndex,
+    DirectCells,
     Folded,
     GatewayShare,
     Horizon,
+    Layout,
     LocalityGroup,
     NetworkGateway,
-    Rule,
+    Shape,
     SplitHorizon,
     Traits,
     Verdict,
 )
 from steersman.registry.collections import CELL_INDEX, CELLS, CellKey
-from steersman.views.collections import VERDICTS, SeenKey, VerdictKey
+from steersman.views.collections import LAYOUTS, VERDICTS, LayoutKey, SeenKey, VerdictKey
 
 MOST = 2**32 - 1
 """Envoy's limit for the sum of a locality's endpoint weights, and of a priority's locality weights."""
@@ -33,6 +38,16 @@ Level = tuple[int, Locality]
 Share = tuple[NetworkGateway, int]
 """What a gateway carries for one group, in units of 1/scale. (Plain tuples, as they are made and dropped in great numbers.)"""
 
+Candidate = tuple[int, Traits, tuple[NetworkGateway, ...]]
+"""A cell that is seen: its position in the shape, and the gateways that lead to it; none for a direct one."""
+
+
+def layout_of(read: Reader, key: LayoutKey) -> Layout:
+    """What services of this shape have in common for a proxy with this horizon: the verdicts, and who shares in whose weight."""
+    shape, horizon = key
+    verdicts = tuple([read(VERDICTS, VerdictKey(traits, horizon)) for traits in shape.cells])
+    return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts)))
+
 
 def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     """What a proxy with this horizon is sent for a service port.
@@ -43,20 +58,10 @@ def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     """
     port, horizon = key
     index = read(CELL_INDEX, port)
-    direct: list[tuple[Traits, int]] = []
-    remote: list[tuple[Traits, int, Verdict]] = []
-    for traits, weight in index.cells:
-        found = read(VERDICTS, VerdictKey(traits, horizon))
-        rule = found.rule
-        if rule is Rule.VIA_GATEWAY:
-            remote.append((traits, weight, found))
-        elif rule is Rule.DIRECT or rule is Rule.DIRECT_NO_GATEWAY:
-            direct.append((traits, weight))
-    without = _without(index, direct, horizon) if index.shared else ()
-    if without:
-        direct = _reduced(read, key, direct, without)
-    taken = _taken(index, direct, without) if index.at_gateways else frozenset()
-    return _assigned(direct, _candidates(remote, taken), without, _shadowed(remote, taken))
+    layout = read(LAYOUTS, LayoutKey(index.shape, horizon))
+    if index.shared or index.at_gateways:
+        return _collided(read, key, index, layout)
+    return _assigned(layout.arrangement, [weight for _, weight in index.cells])
 
 
 def priority_of(locality: Locality) -> int:
@@ -64,13 +69,63 @@ def priority_of(locality: Locality) -> int:
     return 0
 
 
+def _candidates(shape: Shape, verdicts: Iterable[Verdict]) -> list[Candidate]:
+    found = zip(range(len(shape.cells)), shape.cells, verdicts, strict=True)
+    return [(position, traits, verdict.gateways) for position, traits, verdict in found if verdict.rule.admits]
+
+
+def _arranged(candidates: Iterable[Candidate]) -> Arrangement:
+    candidates = list(candidates)
+    exact = lcm(*[len(gateways) for _, _, gateways in candidates if gateways])
+    direct: dict[Level, list[tuple[Traits, int]]] = {}
+    fronts: dict[Place, dict[Level, tuple[NetworkGateway, list[tuple[int, int]]]]] = {}
+    for position, traits, gateways in candidates:
+        level = (priority_of(traits.locality), traits.locality)
+        if not gateways:
+            direct.setdefault(level, []).append((traits, position))
+        for gateway in gateways:
+            carried = fronts.setdefault(gateway[:2], {})
+            held, cells = carried.get(level, (gateway, []))
+            carried[level] = (min(held, gateway), [*cells, (position, exact // len(gateways))])
+    return Arrangement(
+        exact=exact,
+        direct=tuple(
+            DirectCells(level, tuple(traits for traits, _ in cells), tuple(position for _, position in cells))
+            for level, cells in sorted(direct.items())
+        ),
+        fronts=tuple(
+            tuple(Carried(level, gateway, tuple(cells)) for level, (gateway, cells) in sorted(carried.items()))
+            for _, carried in sorted(fronts.items())
+        ),
+    )
+
+
 # -- an address once ----------------------------------------------------------------------------------------------------------
 
 
-def _without(index: CellIndex, direct: list[tuple[Traits, int]], horizon: Horizon) -> tuple[tuple[Traits, str, int], ...]:
+def _collided(read: Reader, key: SeenKey, index: CellIndex, layout: Layout) -> SplitHorizon:
+    """The same where addresses of the cells are also others', or gateways'. What is left out for that takes its weight along."""
+    weights = [weight for _, weight in index.cells]
+    candidates = _candidates(index.shape, layout.verdicts)
+    seen = frozenset(traits for _, traits, gateways in candidates if not gateways)
+    without = _without(index, seen, key.horizon)
+    for position, traits, gateways in candidates:
+        if not gateways:
+            weights[position] -= _lost(read, key, traits, without)
+    taken = _taken(index, seen, without)
+    if not without and not taken:
+        return _assigned(layout.arrangement, weights)
+    kept: list[Candidate] = []
+    for position, traits, gateways in candidates:
+        free = tuple(gateway for gateway in gateways if gateway[:2] not in taken)
+        if free or (not gateways and weights[position]):
+            kept.append((position, traits, free))
+    return _assigned(_arranged(kept), weights, without, _shadowed(candidates, taken))
+
+
+def _without(index: CellIndex, seen: frozenset[Traits], horizon: Horizon) -> tuple[tuple[Traits, str, int], ...]:
     """Of endpoints on different networks with one address, which the proxy all takes for direct: its own network's stays, else the first
-    by network."""
-    seen = {traits for traits, _ in direct}
+    by network. `seen`: the direct cells."""
     lost: list[tuple[Traits, str, int]] = []
     for address, port, cells in index.shared:
         mine = sorted((traits.network != horizon.network, traits.network, traits) for traits in cells if traits in seen)
@@ -78,24 +133,16 @@ def _without(index: CellIndex, direct: list[tuple[Traits, int]], horizon: Horizo
     return tuple(sorted(lost))
 
 
-def _reduced(
-    read: Reader, key: SeenKey, direct: list[tuple[Traits, int]], without: tuple[tuple[Traits, str, int], ...]
-) -> list[tuple[Traits, int]]:
-    """The direct cells, their weights less those of the endpoints left out; a cell of which nothing stays is gone."""
-    kept = []
-    for traits, weight in direct:
-        lost = {(address, port) for cell, address, port in without if cell == traits}
-        if lost:
-            cell = read(CELLS, CellKey(key.port, traits))
-            weight -= sum(endpoint.weight for endpoint in cell if (endpoint.address, endpoint.port) in lost)
-        if weight:
-            kept.append((traits, weight))
-    return kept
+def _lost(read: Reader, key: SeenKey, traits: Traits, without: tuple[tuple[Traits, str, int], ...]) -> int:
+    """What the endpoints of this cell that are left out weigh."""
+    lost = {(address, port) for cell, address, port in without if cell == traits}
+    if not lost:
+        return 0
+    return sum(endpoint.weight for endpoint in read(CELLS, CellKey(key.port, traits)) if (endpoint.address, endpoint.port) in lost)
 
 
-def _taken(index: CellIndex, direct: list[tuple[Traits, int]], without: tuple[tuple[Traits, str, int], ...]) -> frozenset[Place]:
+def _taken(index: CellIndex, seen: frozenset[Traits], without: tuple[tuple[Traits, str, int], ...]) -> frozenset[Place]:
     """Gateways' addresses at which a direct endpoint stands: it is what such an address means here."""
-    seen = {traits for traits, _ in direct}
     lost = set(without)
     return frozenset(
         (address, port)
@@ -104,40 +151,41 @@ def _taken(index: CellIndex, direct: list[tuple[Traits, int]], without: tuple[tu
     )
 
 
-def _candidates(remote: list[tuple[Traits, int, Verdict]], taken: frozenset[Place]) -> list[tuple[Traits, int, tuple[NetworkGateway, ...]]]:
-    if not taken:
-        return [(traits, weight, found.gateways) for traits, weight, found in remote]
-    free = [
-        (traits, weight, tuple(gateway for gateway in found.gateways if (gateway.address, gateway.port) not in taken))
-        for traits, weight, found in remote
-    ]
-    return [entry for entry in free if entry[2]]
-
-
-def _shadowed(remote: list[tuple[Traits, int, Verdict]], taken: frozenset[Place]) -> tuple[NetworkGateway, ...]:
-    if not taken:
-        return ()
-    return tuple(sorted({one for _, _, found in remote for one in found.gateways if (one.address, one.port) in taken}))
+def _shadowed(candidates: list[Candidate], taken: frozenset[Place]) -> tuple[NetworkGateway, ...]:
+    return tuple(sorted({gateway for _, _, gateways in candidates for gateway in gateways if gateway[:2] in taken}))
 
 
 # -- weights ------------------------------------------------------------------------------------------------------------------
 
 
 def _assigned(
-    direct: list[tuple[Traits, int]],
-    remote: list[tuple[Traits, int, tuple[NetworkGateway, ...]]],
-    without: tuple[tuple[Traits, str, int], ...],
-    shadowed: tuple[NetworkGateway, ...],
+    arrangement: Arrangement,
+    cells: list[int],
+    without: tuple[tuple[Traits, str, int], ...] = (),
+    shadowed: tuple[NetworkGateway, ...] = (),
 ) -> SplitHorizon:
-    scale = exact = lcm(*[len(gateways) for _, _, gateways in remote])
-    placed, folded = fold(_shares(remote, exact)) if remote else ([], ())
-    groups = _groups(direct, exact, placed)
+    """`cells`: the weight of each, by position."""
+    scale = exact = arrangement.exact
+    placed, folded = fold([_shares(front, cells) for front in arrangement.fronts])
+    groups = _groups(arrangement.direct, cells, exact, placed)
     most = _largest_sum(groups)
     if most > MOST:
         scale = max(1, (MOST - len(placed)) * exact // most)
         weights = apportion([units for _, (_, units) in placed], scale, exact)
-        groups = _groups(direct, scale, [(level, (share[0], weight)) for (level, share), weight in zip(placed, weights, strict=True)])
+        placed = [(level, (share[0], weight)) for (level, share), weight in zip(placed, weights, strict=True)]
+        groups = _groups(arrangement.direct, cells, scale, placed)
     return SplitHorizon(scale=scale, groups=groups, folded=folded, without=without, shadowed=shadowed, rounded=most > MOST)
+
+
+def _shares(front: tuple[Carried, ...], weights: list[int]) -> dict[Level, Share]:
+    """What one gateway carries for each group."""
+    shares: dict[Level, Share] = {}
+    for level, gateway, cells in front:
+        units = 0
+        for position, times in cells:
+            units += weights[position] * times
+        shares[level] = (gateway, units)
+    return shares
 
 
 def _largest_sum(groups: tuple[LocalityGroup, ...]) -> int:
@@ -148,37 +196,22 @@ def _largest_sum(groups: tuple[LocalityGroup, ...]) -> int:
     return max(totals.values(), default=0)
 
 
-def _shares(remote: Iterable[tuple[Traits, int, tuple[NetworkGateway, ...]]], exact: int) -> dict[Place, dict[Level, Share]]:
-    """What each gateway carries for each group."""
-    found: dict[Place, dict[Level, Share]] = {}
-    for traits, weight, gateways in remote:
-        level = (priority_of(traits.locality), traits.locality)
-        units = weight * exact // len(gateways)
-        for gateway in gateways:
-            shares = found.setdefault(gateway[:2], {})
-            if level in shares:
-                held, before = shares[level]
-                shares[level] = (min(held, gateway), before + units)
-            else:
-                shares[level] = (gateway, units)
-    return found
-
-
-def fold(shares: dict[Place, dict[Level, Share]]) -> tuple[list[tuple[Level, Share]], tuple[Folded, ...]]:
+def fold(shares: Iterable[dict[Level, Share]]) -> tuple[list[tuple[Level, Share]], tuple[Folded, ...]]:
     """Puts each gateway once, with its whole weight, in the group of best priority, then of its largest share, then of the lowest name.
 
-    Returns what stands where, sorted by (group, address, port), and what moved. `shares` are exact, so that nothing is lost on the way.
+    Returns what stands where, sorted by (group, address, port), and what moved. `shares`: of each (address, port), sorted by it; exact,
+    so that nothing is lost on the way.
     """
     placed: list[tuple[Level, Share]] = []
     folded: list[Folded] = []
-    for fronted in shares.values():
+    for fronted in shares:
         if len(fronted) == 1:
             placed.extend(fronted.items())
             continue
         home, (gateway, _) = min(fronted.items(), key=_preference)
         placed.append((home, (gateway, sum([units for _, units in fronted.values()]))))
         folded.extend([Folded(moved, level[1], home[1], units) for level, (moved, units) in fronted.items() if level != home])
-    placed.sort()
+    placed.sort(key=itemgetter(0))
     folded.sort()
     return placed, tuple(folded)
 
@@ -199,30 +232,18 @@ def apportion(units: list[int], scale: int, exact: int) -> list[int]:
     return [max(1, floor) for floor in floors]
 
 
-def _groups(direct: list[tuple[Traits, int]], scale: int, placed: list[tuple[Level, Share]]) -> tuple[LocalityGroup, ...]:
-    cells: dict[Level, list[Traits]] = {}
+def _groups(direct: tuple[DirectCells, ...], cells: list[int], scale: int, placed: list[tuple[Level, Share]]) -> tuple[LocalityGroup, ...]:
+    here = {of.level: of for of in direct}
     fronts: dict[Level, list[GatewayShare]] = {}
-    weights: dict[Level, int] = {}
-    for traits, weight in direct:
-        level = (priority_of(traits.locality), traits.locality)
-        if level in weights:
-            cells[level].append(traits)
-            weights[level] += weight * scale
-        else:
-            cells[level] = [traits]
-            weights[level] = weight * scale
-    for level, (gateway, weight) in placed:
-        fronts.setdefault(level, []).append(GatewayShare(gateway, weight))
-        weights[level] = weights.get(level, 0) + weight
-    return tuple(
-        [
-            LocalityGroup(
-                locality=level[1],
-                priority=level[0],
-                direct=tuple(cells.get(level, ())),
-                gateways=tuple(fronts.get(level, ())),
-                weight=weights[level],
-            )
-            for level in sorted(weights)
-        ]
-    )
+    for level, share in placed:
+        fronts.setdefault(level, []).append(GatewayShare(*share))
+    groups = []
+    for level in sorted(here.keys() | fronts.keys()):
+        _, traits, positions = here.get(level, _NO_CELLS)
+        gateways = fronts.get(level, ())
+        weight = scale * sum([cells[position] for position in positions]) + sum([share.weight for share in gateways])
+        groups.append(LocalityGroup(locality=level[1], priority=level[0], direct=traits, gateways=tuple(gateways), weight=weight))
+    return tuple(groups)
+
+
+_NO_CELLS = DirectCells((0, Locality()), (), ())
