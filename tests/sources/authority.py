@@ -39,6 +39,10 @@ def leaf_key(account: str, cluster: str = "east", domain: str = "cluster.local")
     return LeafKey(ClusterID(cluster), SpiffeID(f"spiffe://{domain}/ns/default/sa/{account}"))
 
 
+A, B = leaf_key("a"), leaf_key("b")
+WEST = leaf_key("a", "west", "west.example")
+
+
 class Served:
     """What one server tells."""
 
@@ -132,6 +136,11 @@ def below(directory: Path) -> list[Path]:
 def names(directory: Path) -> list[str]:
     """What stands in a directory."""
     return sorted(path.name for path in directory.iterdir())
+
+
+def move(path: Path, target: Path) -> None:
+    """Outside of coroutines, which are not to touch files."""
+    path.rename(target)
 
 
 def modes(paths: Iterable[Path]) -> set[int]:

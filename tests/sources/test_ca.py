@@ -23,6 +23,9 @@ from tests.sources.authority import (
     HOUR,
     MESH,
     START,
+    WEST,
+    A,
+    B,
     Clock,
     below,
     certificates,
@@ -37,20 +40,6 @@ from tests.sources.authority import (
     until,
 )
 from tests.sources.listening import Listener, running
-
-A, B = leaf_key("a"), leaf_key("b")
-WEST = leaf_key("a", "west", "west.example")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Not there yet, nor the one above it."""
-    return tmp_path / "state" / "ca"
 
 
 async def test_an_empty_directory_gets_a_root_at_once_and_leaves_as_they_are_wanted(directory: Path, clock: Clock, tmp_path: Path) -> None:

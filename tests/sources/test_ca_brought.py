@@ -17,6 +17,8 @@ from tests.sources.authority import (
     HOUR,
     MESH,
     START,
+    WEST,
+    A,
     Clock,
     Served,
     certificates,
@@ -24,39 +26,14 @@ from tests.sources.authority import (
     contents,
     ends,
     first,
-    leaf_key,
     moment,
+    move,
     names,
     pem,
     server,
     until,
 )
 from tests.sources.listening import Listener
-
-A, B = leaf_key("a"), leaf_key("b")
-WEST = leaf_key("a", "west", "west.example")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "ca"
-
-
-@pytest.fixture
-async def made(directory: Path, clock: Clock) -> Served:
-    """What a server told that is gone; its directory is there, with leaves for A and WEST."""
-    async with server(directory, clock, A, WEST) as served:
-        await served.want(A, WEST)
-    return served
-
-
-def move(path: Path, target: Path) -> None:
-    path.rename(target)
 
 
 class Brought:

@@ -3,7 +3,9 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,9 @@ from tests.sources.authority import (
     CLUSTERS,
     HOUR,
     MESH,
+    WEST,
+    A,
+    B,
     Clock,
     Served,
     below,
@@ -29,40 +34,16 @@ from tests.sources.authority import (
     check,
     contents,
     leaf_key,
+    move,
     names,
     server,
 )
 from tests.sources.listening import Listener, running
 
-A, B = leaf_key("a"), leaf_key("b")
-WEST = leaf_key("a", "west", "west.example")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "ca"
-
-
-@pytest.fixture
-async def made(directory: Path, clock: Clock) -> Served:
-    """What a server told that is gone; its directory is there, with leaves for A and WEST."""
-    async with server(directory, clock, A, WEST) as served:
-        await served.want(A, WEST)
-    return served
-
 
 def leaf_file(directory: Path, account: str = "a") -> Path:
     (found,) = (directory / "clusters" / "east" / "leaves").glob(f"default.{account}.*.pem")
     return found
-
-
-def move(path: Path, target: Path) -> None:
-    path.rename(target)
 
 
 def allow(path: Path, mode: int) -> None:
@@ -296,18 +277,48 @@ async def test_a_directory_that_cannot_be_written_serves_what_it_holds(directory
         await served.until_found()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-async def test_a_directory_without_write_permission_serves_what_it_holds(directory: Path, clock: Clock, made: Served) -> None:
-    for path in [*below(directory), directory]:
+@contextmanager
+def bound_by_permissions(directory: Path) -> Iterator[None]:
+    """As a user who may read all of this directory and write none of it; root, who may do anything, is nobody meanwhile."""
+    paths = [directory, *below(directory)]
+    root = os.geteuid() == 0
+    for path in paths:
         path.chmod(0o500 if path.is_dir() else 0o400)
+        if root:
+            os.chown(path, NOBODY, -1)
+    if root:
+        os.seteuid(NOBODY)
     try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for path in paths:
+            path.chmod(0o700)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that everyone may enter, which tmp_path is not."""
+    with tempfile.TemporaryDirectory(prefix="ca-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+async def test_a_directory_without_write_permission_serves_what_it_holds(reachable: Path, clock: Clock) -> None:
+    directory = reachable / "ca"
+    async with server(directory, clock, A, WEST) as made:
+        await made.want(A, WEST)
+    with bound_by_permissions(directory):
         async with server(directory, clock, A, WEST) as served:
             assert (served.bundle, served.leaves, served.listener.finding_ids()) == (made.bundle, made.leaves, [])
             served.authority.want(frozenset({A, B, WEST}))
             await served.until_found("ca-directory-unwritable")
-    finally:
-        for path in [directory, *below(directory)]:
-            path.chmod(0o700)
+            assert f"{directory}" in served.finding("ca-directory-unwritable").cause
+            assert served.leaves == made.leaves
 
 
 async def test_whoever_holds_the_lock_is_waited_for_but_not_for_ever(
@@ -378,7 +389,7 @@ def test_what_is_half_written_is_no_finding_while_its_writer_has_the_lock(direct
 
 def test_a_pair_is_of_one_generation_wherever_its_writer_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Died(BaseException):
-        pass
+        os.seteuid(NOBODY)
 
     key, certificate = tmp_path / "ca-key.pem", tmp_path / "ca-cert.pem"
     steps = 0
