@@ -1,5 +1,7 @@
 """Endpoints, spliced: an endpoint's bytes are made once a cell, and every assignment in which the cell stands holds those very bytes."""
 
+from functools import lru_cache
+
 from steersman.graph import Reader
 from steersman.model.ids import Locality
 from steersman.model.mesh import LocalityGroup, NetworkGateway, SplitHorizon, Traits
@@ -42,7 +44,9 @@ def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
 
 def _cell(read: Reader, seen_key: SeenKey, traits: Traits, seen: SplitHorizon) -> bytes:
     key = CellKey(seen_key.port, traits)
-    without = {(address, port) for cell, address, port in seen.without if cell == traits} if seen.without else None
+    if not seen.without:
+        return read(ENCODED_CELLS, EncodedCellKey(key, seen.scale))
+    without = {(address, port) for cell, address, port in seen.without if cell == traits}
     if not without:
         return read(ENCODED_CELLS, EncodedCellKey(key, seen.scale))
     kept = tuple(endpoint for endpoint in read(CELLS, key) if (endpoint.address, endpoint.port) not in without)
@@ -58,14 +62,14 @@ def _around(read: Reader, group: LocalityGroup, direct: int) -> tuple[bytes, byt
     """What stands before and after so many bytes of direct endpoints in the list of LocalityLbEndpoints: locality; gateways, weight,
     priority."""
     locality = _locality(group.locality)
-    end = [field(2, read(ENCODED_GATEWAYS, share.gateway) + weight_field(4, share.weight)) for share in group.gateways]
-    end.append(weight_field(3, group.weight))
+    after = b"".join([field(2, read(ENCODED_GATEWAYS, gateway) + weight_field(4, weight)) for gateway, weight in group.gateways])
+    after += weight_field(3, group.weight)
     if group.priority:
-        end.append(b"\x28" + varint(group.priority))
-    after = b"".join(end)
+        after += b"\x28" + varint(group.priority)
     return b"\x12" + varint(len(locality) + direct + len(after)) + locality, after
 
 
+@lru_cache(maxsize=1 << 12)
 def _locality(locality: Locality) -> bytes:
     """LocalityLbEndpoints.locality. It is there even when nothing is known of it: gRPC refuses a group without."""
     return field(1, b"".join([field(number, part.encode()) for number, part in enumerate(locality, 1) if part]))

@@ -50,42 +50,48 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = Fal
     """Endpoints as LocalityLbEndpoints.lb_endpoints, in order, each weight multiplied by `scale`. `headless`: each says its address in its
     metadata as well, so that a client that dialled one pod gets that one.
 
-    What stands before and after an address is the same for most endpoints of a cell, and made once.
+    An endpoint's own are its address and its workload's name. What stands around them depends on their lengths, and is made once.
     """
-    around: dict[tuple[int, int, Health, int, bool, str, str], tuple[bytes, bytes]] = {}
+    molds: dict[_Common, _Mold] = {}
     names = _WorkloadNames()
     out: list[bytes] = []
     for endpoint in endpoints:
         address = endpoint.address.encode()
-        common = (
-            len(address),
-            endpoint.port,
-            endpoint.health,
-            endpoint.weight * scale,
-            endpoint.traits.mtls,
-            names.of(endpoint.workload),
-            endpoint.address if headless else "",
-        )
-        found = around.get(common)
-        if found is None:
-            found = around[common] = _around(*common)
-        out += (found[0], address, found[1])
+        name = names.of(endpoint.workload).encode()
+        common = (len(address), len(name), endpoint.port, endpoint.health, endpoint.weight, endpoint.traits.mtls)
+        mold = molds.get(common)
+        if mold is None:
+            mold = molds[common] = _mold(common, scale, headless)
+        first, said, last, end = mold
+        out += (first, address, said, address, last, name, end) if headless else (first, address, last, name, end)
     return b"".join(out)
 
 
-def _around(length: int, port: int, health: Health, weight: int, mtls: bool, workload: str, said: str) -> tuple[bytes, bytes]:
-    """What stands before and after an address of that many bytes in the list of LbEndpoints. `said`: the address where metadata says it."""
-    port_value = b"\x18" + varint(port)
-    subset = _entry(_SUBSET, _ADDRESS, said) if said else b""
-    metadata = subset + (_MTLS if mtls else b"") + _entry(_ISTIO, _WORKLOAD, workload)
-    tail = _HEALTH[health] + field(3, metadata) + weight_field(4, weight)
+_Common = tuple[int, int, int, Health, int, bool]
+"""What many endpoints of a cell have in common: the lengths in bytes of address and workload's name; port, health, weight, mTLS."""
+
+_Mold = tuple[bytes, bytes, bytes, bytes]
+"""An entry of the list of LbEndpoints without what is an endpoint's own. Before its address; before the address in its metadata,
+where that says it; before its workload's name, which comes last there; after that."""
+
+
+def _mold(common: _Common, scale: int, headless: bool) -> _Mold:
+    length, name_length, port, health, weight, mtls = common
     before = b"\x12" + varint(length)
-    size = len(before) + length + len(port_value)
+    after = b"\x18" + varint(port)
+    size = len(before) + length + len(after)
     for _message in ("SocketAddress", "Address", "Endpoint"):
         opening = b"\x0a" + varint(size)
         before = opening + before
         size += len(opening)
-    return b"\x12" + varint(size + len(tail)) + before, port_value + tail
+    said = _entry(_SUBSET, _ADDRESS, "_" * length)[:-length] if headless else b""
+    last = (_MTLS if mtls else b"") + _entry(_ISTIO, _WORKLOAD, "_" * name_length)[:-name_length]
+    metadata = len(said) + (length if headless else 0) + len(last) + name_length
+    rest = _HEALTH[health] + b"\x1a" + varint(metadata)
+    end = weight_field(4, weight * scale)
+    before = b"\x12" + varint(size + len(rest) + metadata + len(end)) + before
+    after += rest
+    return (before, after + said, last, end) if headless else (before, b"", after + last, end)
 
 
 def encoded_gateway(gateway: NetworkGateway) -> bytes:

@@ -26,10 +26,7 @@ class Resource(Row, frozen=True, kw_only=True):
 def of_parts(name: str, parts: Iterable[bytes]) -> Resource:
     """The resource whose message is these bytes, joined."""
     kept = tuple(parts)
-    digest = blake2b(digest_size=8)
-    for part in kept:
-        digest.update(part)
-    return Resource(name=name, version=digest.hexdigest(), parts=kept)
+    return Resource(name=name, version=blake2b(b"".join(kept), digest_size=8).hexdigest(), parts=kept)
 
 
 def of_message(name: str, message: Message) -> Resource:
