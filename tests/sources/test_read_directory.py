@@ -192,8 +192,10 @@ def test_a_missing_directory_is_a_finding(tmp_path: Path, what: str) -> None:
 
 
 def test_a_cluster_that_is_to_be_read_from_its_api_is_refused(tmp_path: Path) -> None:
-    text = "clusters: [{name: east, files: .}, {name: west, kubernetes: {inCluster: true}}]"
-    with pytest.raises(ConfigError, match=r"clusters\[1\].kubernetes: got 'west', expected `files: DIRECTORY`"):
+    (tmp_path / "x").touch()
+    text = "clusters: [{name: east, files: .}, {name: west, kubernetes: {kubeconfig: x, context: y}}]"
+    with pytest.raises(ConfigError) as raised:
         directories_of(parse_settings(text, tmp_path / "mesh.yaml"))
+    assert "clusters[1].kubernetes: got {'kubeconfig': 'x', 'context': 'y'}, expected `files: DIRECTORY`" in str(raised.value)
     only = parse_settings("clusters: [{name: east, files: .}]", tmp_path / "mesh.yaml")
     assert directories_of(only) == {"east": tmp_path}

@@ -4,7 +4,8 @@ An unknown key, a wrong type or a value that can't work is refused with file, pa
 at once. Relative paths in the file are relative to the file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from steersman.model.config import (
@@ -25,11 +26,13 @@ from steersman.settings.values import Address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSource:
-    """How a cluster's API is reached: by a kubeconfig (`context` empty: its current one), or from inside the cluster."""
+    """How a cluster's API is reached: by a kubeconfig (`context` empty: its current one), or from inside the cluster. `written`: the same
+    as it stands in the configuration, for messages."""
 
     kubeconfig: Path | None = None
     context: str = ""
     in_cluster: bool = False
+    written: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +203,7 @@ def _kubernetes(section: Section, base: Path) -> KubernetesSource:
         kubeconfig=section.take("kubeconfig", values.path_from(base, "file"), None),
         context=section.take("context", values.text, ""),
         in_cluster=section.take("inCluster", values.boolean, False),
+        written=section.values,
     )
     if section.values.get("inCluster") is False:
         section.wrong("inCluster", False, "true, or a kubeconfig instead")

@@ -68,7 +68,7 @@ def directories_of(settings: Settings) -> dict[ClusterID, Path]:
     for cluster in settings.clusters:
         if cluster.kubernetes is not None:
             expected = "`files: DIRECTORY`: this version of Steersman reads clusters from files only, not from their API"
-            raise ConfigError(str(settings.file), f"{cluster.path}.kubernetes", cluster.config.name, expected)
+            raise ConfigError(str(settings.file), f"{cluster.path}.kubernetes", dict(cluster.kubernetes.written), expected)
     return {cluster.config.name: cluster.files for cluster in settings.clusters if cluster.files is not None}
 
 
