@@ -19,7 +19,7 @@ async def ask(port: int, *args: str) -> Ran:
 
 async def test_proxies_are_a_table(inspect_port: int) -> None:
     ran = await steersman("proxies", STEERSMAN_SERVER=f"127.0.0.1:{inspect_port}")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (1, "")
     assert ran.out == (
         "NAME             CLUSTER   CDS      LDS      EDS      RDS      SDS      STEERSMAN   VERSION\n"
         "client.default   east      SYNCED   SYNCED   SYNCED   SYNCED   SYNCED   pilot-0     envoy 1.40.0\n"
@@ -35,6 +35,12 @@ async def test_one_proxy_with_all_details(form: str, load: object, inspect_port:
     assert found[0]["types"][1]["rejection"]["message"] == "no <b>such</b> cluster"
 
 
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+async def test_a_refusal_is_bad_news_for_whom_it_is_shown(form: str, inspect_port: int, state: FakeState) -> None:
+    codes = [(await ask(inspect_port, "proxies", *which, "-o", form)).code for which in ([], [SECOND.id], ["east/client"])]
+    assert codes == [1, 1, 0]
+
+
 async def test_nobody_of_that_name_is_bad_news_and_nobody_at_all_is_not(inspect_port: int, state: FakeState) -> None:
     ran = await ask(inspect_port, "proxies", "nobody")
     assert (ran.code, ran.out, ran.err) == (1, "", "No connected proxy is called 'nobody'.\n")
@@ -44,8 +50,8 @@ async def test_nobody_of_that_name_is_bad_news_and_nobody_at_all_is_not(inspect_
 
 
 async def test_the_option_goes_before_the_environment(inspect_port: int) -> None:
-    ran = await steersman("proxies", "--server", f"127.0.0.1:{inspect_port}", STEERSMAN_SERVER="127.0.0.1:1")
-    assert ran.code == 0
+    ran = await steersman("proxies", "east/client", "--server", f"127.0.0.1:{inspect_port}", STEERSMAN_SERVER="127.0.0.1:1")
+    assert (ran.code, ran.err) == (0, "")
 
 
 async def test_clusters_of_a_proxy(inspect_port: int) -> None:

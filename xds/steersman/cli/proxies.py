@@ -24,7 +24,7 @@ def add_parser(commands: Commands) -> None:
             acknowledged, STALE while a response or its acknowledgement is on its way, ERROR when the proxy refused the last response,
             NOT SENT, or - when it never asked for the type. -o json has the details, a refusal's words among them.
 
-            Exit code 1: no proxy of that name is connected.
+            Exit code 1: a type of a proxy shown is in ERROR, or no proxy of that name is connected.
             """,
         example="""
             steersman proxies
@@ -37,6 +37,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from steersman.admin import inspect_pb2 as pb
     from steersman.admin.protojson import as_dict
     from steersman.cli.client import connected
     from steersman.cli.output import note, show, structured, table
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     elif answer.proxies:
         show(table(COLUMNS, (_row(proxy) for proxy in answer.proxies)))
     if answer.proxies:
-        return 0
+        return 1 if any(status.sync == pb.TypeStatus.ERROR for proxy in answer.proxies for status in proxy.types) else 0
     if args.output == "table":
         note(f"No connected proxy is called {args.proxy!r}." if args.proxy else "No proxy is connected.")
     return 1 if args.proxy else 0
