@@ -56,9 +56,9 @@ class ControlPlane:
     `config`: further sections of the configuration; `server.xds` among them is added to the address. `host`: where xDS is bound.
     """
 
-    def __init__(self, directory: Path, clusters: Mapping[str, Any], *, host: str = SERVER, **config: Any) -> None:
+    def __init__(self, directory: Path, clusters: Mapping[str, Mapping[str, Any]], *, host: str = SERVER, **config: Any) -> None:
         self.directory = directory
-        self.clusters = {name: Directory(directory / name) for name in clusters}
+        self.clusters = {name: Directory(directory / settings.get("files", name)) for name, settings in clusters.items()}
         ports = free_ports(SERVER, 3)
         self.xds = f"{SERVER}:{ports[0]}"
         self.inspect = f"{SERVER}:{ports[1]}"

@@ -34,6 +34,8 @@ _NO_SECRETS: Final = RefusedTable(
     )
 )
 _IDS = itertools.count(1)
+_LAST_WRITE: Final = 0.5
+"""Seconds that a response gets to be written out before its stream ends: a status can't overtake it."""
 
 
 class Transport(Protocol):
@@ -151,12 +153,12 @@ class Connection:
             return None
         except ProtocolError as error:
             self._close = Close(error.code, str(error))
-            return self._closed()
+            return await self._closed(writer)
         except asyncio.CancelledError:
             if self._close is None or self._task is None:
                 raise
             self._task.uncancel()
-            return self._closed()
+            return await self._closed(writer)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -173,9 +175,12 @@ class Connection:
         kind = DeltaStream if self._variant is Variant.DELTA else SotwStream
         return kind(tables, node_id=opening.request.node_id, nonces=f"{self.id}-", shared=self._shared, largest=opening.largest)
 
-    def _closed(self) -> Close | None:
+    async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:
         assert self._close is not None
         self.ended = self._close.code
+        if writer is not None:
+            self._wake.set()
+            await asyncio.wait({writer}, timeout=_LAST_WRITE)
         return self._close
 
     def _received(self, request: Any) -> None:
@@ -184,13 +189,13 @@ class Connection:
     async def _write(self) -> None:
         """Writes what is due, one response after the other; what changes while the client doesn't read waits in the tables."""
         loop = asyncio.get_running_loop()
-        while True:
+        while self._close is None:
             await self._wake.wait()
             self._wake.clear()
             since, self._since = self._since, None
             self._perform(self._stream.pump(loop.time()))
             sent = bool(self._outbox)
-            while self._outbox:
+            while self._outbox and self._close is None:
                 await self._transport.write(codec.encode(self._outbox.popleft()))
             if sent and since is not None:
                 self._counters.convergence.observe(max(0.0, time.time() - since))

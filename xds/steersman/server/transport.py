@@ -39,10 +39,11 @@ _STATUS: Final = {code.name: code for code in grpc.StatusCode}
 class GrpcTransport:
     """A stream of grpc.aio."""
 
-    __slots__ = ("_context", "peer")
+    __slots__ = ("_context", "_held", "peer")
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self._held = False
         self.peer: str = context.peer()
 
     async def read(self) -> bytes | None:
@@ -50,7 +51,19 @@ class GrpcTransport:
         return None if message is grpc.aio.EOF else message
 
     async def write(self, message: bytes) -> None:
+        self._held = True
         await self._context.write(message)
+        self._held = False
+
+    async def end(self, code: grpc.StatusCode, text: str) -> None:
+        """Ends the call with this status. Always raises.
+
+        Where the client holds a message up, no status gets past that, and gRPC would log a traceback over trying: the call is left to
+        end with its connection.
+        """
+        if self._held:
+            raise asyncio.CancelledError
+        await self._context.abort(code, text)
 
 
 class XDSServer:
@@ -100,7 +113,7 @@ class XDSServer:
         async def method(requests: AsyncIterator[bytes], context: Any) -> None:
             transport = GrpcTransport(context)
             if self._draining:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
+                await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
             connection = Connection(self._serving, transport, variant, self._counters, self._shared, secrets=self._secrets)
             self._connections[connection] = None
             self._counters.streams[variant] += 1
@@ -110,7 +123,7 @@ class XDSServer:
                 del self._connections[connection]
                 self._counters.closed[connection.ended] += 1
             if end is not None:
-                await context.abort(_STATUS[end.code], end.text)
+                await transport.end(_STATUS[end.code], end.text)
 
         return method
 
