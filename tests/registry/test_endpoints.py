@@ -114,7 +114,18 @@ POD = ref(Kind.POD, "east", "p")
         (entry("fd00::1", flaw="wrong slice"), [], Rule.BAD_ADDRESS, SLICE),
         (entry("fd00::1", flaw="wrong slice", pod="p"), [pod("east", "p", "fd00::1")], Rule.BAD_ADDRESS, SLICE),
     ],
-    ids=["not ready", "terminating", "draining", "pod missing", "pod at its end", "pod of another place", "multicast", "no address", "flaw", "pod with flaw"],
+    ids=[
+        "not ready",
+        "terminating",
+        "draining",
+        "pod missing",
+        "pod at its end",
+        "pod of another place",
+        "multicast",
+        "no address",
+        "flaw",
+        "pod with flaw",
+    ],
 )
 def test_an_unusable_entry_is_kept_with_its_rule_and_object(listed: SliceEndpoint, rows: list[Row], rule: Rule, because: ObjectRef) -> None:
     found = from_slice(SERVICE, slice_of("east", "reviews", listed), *rows)

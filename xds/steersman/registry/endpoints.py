@@ -346,7 +346,8 @@ def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) ->
     if known is None or refused is not None:
         rule, note = refused or (Rule.POD_INACTIVE, "")
         workload = known or unnamed_workload(read, pod.key.cluster, parsed[0] if parsed else None, pod.node)
-        return [_Refused(text, workload, rule, source, note, source) for text in [address.text for address in chosen] or pod.ips[:1] or ("",)]
+        shown = [address.text for address in chosen] or pod.ips[:1] or ("",)
+        return [_Refused(text, workload, rule, source, note, source) for text in shown]
     entries: list[_Entry] = []
     for address in chosen:
         workload = _placed_at(read, known, address)
