@@ -220,6 +220,22 @@ def test_bound_listeners_stand_on_one_address_and_know_services_by_port() -> Non
     assert found.refused == ()
 
 
+def test_a_bound_tcp_listener_is_named_by_the_first_address_that_the_proxy_knows_its_service_by() -> None:
+    mesh = east(
+        service("east", "db", cluster_ips=("fd00::3", "10.1.0.3", "10.1.0.4"), ports=(tcp(3306),)),
+        service("east", "queue", headless=True, ports=(tcp(9092),)),
+        cluster("west"),
+        service("west", "cache", cluster_ips=("10.2.0.3",), ports=(tcp(6379),)),
+    )
+    found = {listener.name: listener for listener in ports_of(mesh, bound(outbound_address="127.0.0.7")).listeners}
+    assert sorted(found) == ["10.1.0.3_3306", "10.2.0.3_6379", "127.0.0.7_9092"]
+    assert found["10.1.0.3_3306"] == TCPListener(
+        "127.0.0.7", 3306, "outbound|3306||db.default.svc.cluster.local", bound=True, vip="10.1.0.3"
+    )
+    six = ports_of(mesh, bound(instance_ips=("fd00::9",), outbound_address="127.0.0.7"))
+    assert sorted(listener.name for listener in six.listeners) == ["127.0.0.7_6379", "127.0.0.7_9092", "fd00::3_3306"]
+
+
 def test_of_two_bound_tcp_services_on_one_port_the_older_keeps_it() -> None:
     mesh = east(
         service("east", "aaa", ports=(tcp(),), created="2025-01-01T00:00:00Z"),

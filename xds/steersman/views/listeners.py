@@ -39,17 +39,19 @@ class HTTPListener(NamedTuple):
 
 class TCPListener(NamedTuple):
     """One address of a TCP service. `cluster`: where it leads. `bound`: really bound, not only matched by the destination of captured
-    connections. `pod`: the address is a pod's of a headless service, and only that pod may answer."""
+    connections, which its name doesn't tell: `vip` is the service's own address then, "" where it has none. `pod`: the address is a pod's
+    of a headless service, and only that pod may answer."""
 
     address: str
     port: int
     cluster: str
     bound: bool = False
     pod: bool = False
+    vip: str = ""
 
     @property
     def name(self) -> str:
-        return tcp_listener(self.address, self.port)
+        return tcp_listener(self.vip or self.address, self.port)
 
 
 OutboundListener = CaptureListener | HTTPListener | TCPListener
@@ -116,12 +118,12 @@ class HTTPClaim(NamedTuple):
 class Claims(Row, frozen=True, kw_only=True):
     """What one service asks for. `created`: in disputes the older wins, then the lower key. `http`: its ports that are told apart by Host.
     `tcp`: its listeners at addresses of its own. `named`: its TCP ports with their clusters, which with interception NONE are told apart by
-    number only. `refused`: what it can't have whoever else is there."""
+    number only, and the VIP that names their listeners, or "". `refused`: what it can't have whoever else is there."""
 
     created: str = ""
     http: tuple[HTTPClaim, ...] = ()
     tcp: tuple[tuple[ServicePortKey, TCPListener], ...] = ()
-    named: tuple[tuple[ServicePortKey, str], ...] = ()
+    named: tuple[tuple[ServicePortKey, str, str], ...] = ()
     refused: tuple[Refused, ...] = ()
 
 

@@ -69,7 +69,7 @@ def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
     """The listeners and routes that one service asks for: HTTP by Host on its port number, TCP at its addresses.
 
     Addresses: those of its VIPs that the proxy can use; for a headless service those of its pods that the proxy reaches directly. With NONE
-    no destination is known, so a TCP service has but its port number.
+    no destination is known, so a TCP service has but its port number; its first VIP only names the listener.
     """
     name, caught = key
     service = read(MESH_SERVICES, name)
@@ -77,7 +77,7 @@ def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
         return Claims()
     http: list[HTTPClaim] = []
     tcp: list[tuple[ServicePortKey, TCPListener]] = []
-    named: list[tuple[ServicePortKey, str]] = []
+    named: list[tuple[ServicePortKey, str, str]] = []
     refused: list[Refused] = []
     bound = caught.interception is Interception.NONE
     addresses = tuple(address for address in read(VIPS, (name, caught.cluster)) if family_of(address) in caught.families)
@@ -95,7 +95,7 @@ def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
             host = VirtualHost(f"{service.hostname}:{port.port}", cluster, tuple(with_and_without(port.port, domains)))
             http.append(HTTPClaim(asker, host))
         elif bound:
-            named.append((asker, cluster))
+            named.append((asker, cluster, addresses[0] if addresses else ""))
         elif service.headless:
             tcp += ((asker, TCPListener(pod, port.port, cluster, pod=True)) for pod in _pods(read, service, port, caught))
         else:
@@ -168,9 +168,9 @@ def _bound(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tup
                 if number not in http:
                     listeners.append(HTTPListener(number, frozenset(), scope.bind))
                 http.setdefault(number, []).append(by_host)
-        for asker, cluster in claim.named:
+        for asker, cluster, vip in claim.named:
             if _may_bind(scope, asker, holders, False, refused):
-                listeners.append(TCPListener(scope.bind, asker.port, cluster, bound=True))
+                listeners.append(TCPListener(scope.bind, asker.port, cluster, bound=True, vip=vip))
     return listeners, http
 
 
