@@ -12,7 +12,7 @@ JOBS ?= 2
 PYTEST ?=
 OUT := xds
 
-.PHONY: help demo test check bench golden protos lock
+.PHONY: help demo test thorough check bench golden protos lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; e
 # loadfile: a file's tests stay on one worker, where its module fixtures are made once. (loadgroup has no effect in xdist 3.8 on pytest 9.2.)
 test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+
+thorough: $(STAMP)  ## the property tests, with ten times the examples
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(JOBS) --timeout 1200 -m hypothesis $(PYTEST)
 
 check: $(STAMP)  ## lint, formatting, types and the direction of imports; all four, whichever fails
 	@failed=; \

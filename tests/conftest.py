@@ -1,4 +1,5 @@
-"""What every test shares: how tests are spread over workers, the golden option, and a closing word on what was skipped."""
+"""What every test shares: how tests are spread over workers, how hard properties are tried, the golden option, and a closing word on what
+was skipped."""
 
 import os
 import tempfile
@@ -8,10 +9,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.alone import Room
+from tests.support.examples import EVERYDAY, THOROUGH
 
 ROOM = pytest.StashKey[Room]()
+
+settings.register_profile("everyday", deadline=None, max_examples=EVERYDAY)
+settings.register_profile("thorough", deadline=None, max_examples=THOROUGH)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,6 +18,7 @@ from steersman.errors import ProtocolError
 from steersman.names import CDS, EDS
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused
+from tests.support.examples import examples
 
 texts = st.text(st.characters(codec="utf-8"), max_size=300)
 bodies = st.lists(st.binary(max_size=200), max_size=4).map(tuple)
@@ -71,14 +72,14 @@ def by_protobuf(send: Send) -> Any:
     return message
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(response=responses(), nonce=texts)
 def test_spliced_bytes_are_protobufs(response: Response, nonce: str) -> None:
     send = Send(nonce, response)
     assert encode(send) == by_protobuf(send).SerializeToString(deterministic=True)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(response=responses(), nonce=texts)
 def test_another_decoder_reads_the_same(response: Response, nonce: str) -> None:
     raw = encode(Send(nonce, response))
@@ -110,7 +111,7 @@ def test_all_but_the_nonce_is_put_together_once() -> None:
     assert first != second
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(data=st.data())
 def test_requests_are_read_as_protobuf_writes_them(data: st.DataObject) -> None:
     names = data.draw(st.lists(texts, max_size=4).map(tuple))
@@ -132,7 +133,7 @@ def test_requests_are_read_as_protobuf_writes_them(data: st.DataObject) -> None:
     assert delta_requested(delta.SerializeToString()) == DeltaRequested(CDS, names, gone, held, nonce, error, node_id)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(raw=st.binary(max_size=200), variant=st.sampled_from(Variant))
 def test_any_bytes_are_a_request_or_a_protocol_error(raw: bytes, variant: Variant) -> None:
     for decode in (requested, delta_requested, lambda raw: opening(variant, raw, "peer")):

@@ -23,6 +23,7 @@ from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import SEEN, STANDPOINTS, SeenKey
 from steersman.views.horizon import horizon_of
 from tests.sources.decoding import made
+from tests.support.examples import examples
 from tests.support.mesh import Mesh, cluster, fact, gateway, gateway_service, pod, port, service, service_key, slice_of
 from tests.support.seen import seen_endpoints
 from tests.support.served import router, sidecar
@@ -230,7 +231,7 @@ def entries(mesh: Mesh, key: ServicePortKey) -> Iterator[tuple[Any, ...]]:
 
 
 @given(histories())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_no_endpoint_is_lost_without_a_verdict_and_what_is_in_is_what_is_sent(batches: list[list[Event]]) -> None:
     mesh = Mesh()
     mesh.tell(*final(batches))

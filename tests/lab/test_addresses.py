@@ -12,6 +12,7 @@ from steersman.lab.addresses import Addresses, addresses
 from steersman.lab.isolation import Isolation
 from steersman.model.ids import ClusterID, ObjectKey
 from tests.lab.files import TWO_NETWORKS, pod, read, service, write_lab
+from tests.support.examples import examples
 
 
 def plan(file: Path, isolation: Isolation = Isolation.NAMESPACES, slot: int = 1) -> Addresses:
@@ -83,7 +84,7 @@ def test_a_service_keeps_the_address_that_it_names_and_the_lack_of_one(tmp_path:
     assert ip_address(found[key("east/default/any")]) in ip_network("10.96.0.0/24")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(names=st.sets(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=14))
 def test_no_two_services_of_a_cluster_share_an_address_in_however_narrow_a_range(
     tmp_path_factory: pytest.TempPathFactory, names: set[str]

@@ -19,10 +19,11 @@ from steersman.pipeline import Pipeline
 from steersman.registry.collections import MESH_SERVICES, PROXIES, SERVICE_KEYS
 from steersman.snapshot.cache import Place, SnapshotCache
 from steersman.views.collections import STANDPOINTS
+from tests.support.examples import examples
 from tests.support.strategies import BEGINNING, Event, final, histories
 
 Values = dict[tuple[str, Any], Any]
-THOROUGH = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FOR_HISTORIES = settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 class Server:
@@ -61,7 +62,7 @@ def built_at_once(facts: Sequence[Upsert]) -> Server:
     return server
 
 
-@THOROUGH
+@FOR_HISTORIES
 @given(histories(), st.randoms(use_true_random=False))
 def test_any_history_leaves_the_values_of_a_fresh_build(batches: list[list[Event]], shuffled: random.Random) -> None:
     server = Server()
@@ -74,7 +75,7 @@ def test_any_history_leaves_the_values_of_a_fresh_build(batches: list[list[Event
     assert {key: value for key, value in found.items() if value != wanted[key]} == {}
 
 
-@THOROUGH
+@FOR_HISTORIES
 @given(histories())
 def test_no_value_fails_and_every_answer_can_be_explained(batches: list[list[Event]]) -> None:
     server = built_at_once(final(batches))

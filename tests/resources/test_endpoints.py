@@ -31,6 +31,7 @@ from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, Enc
 from steersman.resources.endpoints import assignment_of, encoded_cell, gateway_endpoint
 from steersman.resources.lb_endpoints import encoded, varint
 from steersman.views.collections import SEEN, SeenKey
+from tests.support.examples import examples
 from tests.support.pgv import problems
 
 EAST = ClusterID("east")
@@ -233,7 +234,7 @@ def views(draw: st.DrawFn) -> tuple[SplitHorizon, dict[Traits, tuple[Endpoint, .
 # -- tests ----------------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(60))
 @given(views(), st.one_of(NAMES, LONG), st.booleans())
 def test_spliced_bytes_are_the_runtimes_own(
     made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]], name: str, headless: bool
@@ -246,7 +247,7 @@ def test_spliced_bytes_are_the_runtimes_own(
 
 
 @pytest.mark.filterwarnings("ignore:Using .@model_validator")
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(views(), st.booleans())
 def test_a_decoder_that_shares_nothing_with_the_runtime_reads_the_same(
     made: tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]], headless: bool

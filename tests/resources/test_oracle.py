@@ -15,6 +15,7 @@ from steersman.model.objects import GatewayServer, Kind, Protocol, Row, ServiceT
 from steersman.names import NETWORK_LABEL
 from steersman.pipeline import Pipeline
 from steersman.snapshot.cache import Place, SnapshotCache
+from tests.support.examples import examples
 from tests.support.mesh import MTLS, V6, cluster, fact, gateway, gateway_service, namespace, node, pod, port, service, slice_of
 from tests.support.served import MESSAGES, bound, router, sidecar
 
@@ -168,7 +169,7 @@ BATCHES = st.lists(st.lists(st.one_of(st.sampled_from(EVENTS), st.sampled_from(D
 BASE: list[Event] = [fact(rows[0]) for rows in ROWS]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(BATCHES, st.randoms(use_true_random=False))
 def test_any_history_ends_in_the_bytes_of_a_fresh_start(batches: list[list[Event]], shuffled: Any) -> None:
     history: list[Sequence[Event]] = [BASE, *batches]
@@ -180,7 +181,7 @@ def test_any_history_ends_in_the_bytes_of_a_fresh_start(batches: list[list[Event
     assert server.sent() == built_at_once(end)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 @given(BATCHES)
 def test_what_happened_and_was_undone_has_not_happened(batches: list[list[Event]]) -> None:
     server = Server()

@@ -14,6 +14,7 @@ from steersman.resources.collections import MANIFESTS, TABLES_OF, PartKey
 from steersman.resources.resource import Resource, of_parts
 from steersman.snapshot.cache import Names, Place, Published, SnapshotCache, TableChanged
 from steersman.snapshot.table import PENDING, LayeredTable
+from tests.support.examples import examples
 
 TYPE = "type.googleapis.com/test.Thing"
 SCOPES: Table[str, tuple[str, ...]] = Table("scopes")  # of a node id: the scopes of its parts
@@ -266,4 +267,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(deadline=None, max_examples=80, stateful_step_count=40)
+TestHistories.settings = settings(deadline=None, max_examples=examples(80), stateful_step_count=40)

@@ -13,6 +13,7 @@ from steersman.model.objects import Kind, Row
 from steersman.registry.collections import CELL_INDEX, CELLS, CellKey
 from steersman.views.collections import SEEN, VERDICTS, SeenKey, VerdictKey
 from steersman.views.split_horizon import MOST, apportion, fold
+from tests.support.examples import examples
 from tests.support.mesh import BOTH, V4, Mesh, cluster, gateway_service, pod, port_key, service, slice_of
 from tests.support.seen import SeenEndpoint, seen_endpoints
 
@@ -257,7 +258,7 @@ NETWORKS = {"east": EAST, "west": "net-west", "south": "net-south", "north": "ne
     st.sampled_from([BOTH, frozenset({V4})]),
     st.sampled_from(MissingGateway),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_in_any_mesh_weights_are_exact_and_addresses_stand_once_and_nothing_is_lost(
     parts: list[tuple[str, list[str], bool]],
     gateways: dict[str, list[str]],
