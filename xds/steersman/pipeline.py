@@ -17,6 +17,7 @@ from steersman.registry.collections import (
     ALL_CLUSTERS,
     ALL_SERVICES,
     CELL_INDEX,
+    CELL_SOURCES,
     CELLS,
     CIDR_NETWORKS,
     CLUSTER_NETWORKS,
@@ -265,8 +266,8 @@ def wire_registry(graph: Graph) -> None:
     )
     graph.derive(GATEWAY_ADDRESSES, gateways.gateway_addresses, reads=(NETWORKS, NETWORK_GATEWAYS))
 
-    # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --.
-    #                   +--> SOURCE_CELLS -----+------------------------------------------+--> CELLS (their endpoints)
+    # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --> CELL_SOURCES --.
+    #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'         '--> SOURCE_IDENTITIES --> IDENTITIES
     graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
     graph.derive(
@@ -274,7 +275,8 @@ def wire_registry(graph: Graph) -> None:
         cells.cell_index,
         reads=(SERVICES_NAMED, SERVICES, ENDPOINT_SOURCES, SOURCE_CELLS, PODS, GATEWAY_ADDRESSES),
     )
-    graph.derive(CELLS, cells.cells, reads=(CELL_INDEX, SOURCE_CELLS))
+    graph.derive(CELL_SOURCES, cells.cell_sources, reads=(CELL_INDEX,))
+    graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS))
     graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
     graph.derive(IDENTITIES, identities.identities, reads=(SERVICES_NAMED, ENDPOINT_SOURCES, SOURCE_IDENTITIES))
 

@@ -226,6 +226,14 @@ class CellIndex(Row, frozen=True, kw_only=True):
     dropped: tuple[Dropped, ...] = ()
 
 
+class CellSources(Row, frozen=True, kw_only=True):
+    """What of a CellIndex doesn't change with its weights."""
+
+    shape: Shape
+    sources: tuple[tuple[tuple[ObjectRef, str], ...], ...]
+    dropped: tuple[Dropped, ...]
+
+
 class Identities(Row, frozen=True, kw_only=True):
     """Who may answer for a service: the SPIFFE URIs of every pod behind any slice entry, ready or not, in all clusters, sorted. `mtls`:
     whether any of its endpoints speaks mTLS; `unknown`: whether one does whose identity is not known (rule 11)."""

@@ -8,10 +8,24 @@ from typing import NamedTuple
 
 from steersman.graph import Reader
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
-from steersman.model.mesh import CellIndex, Dropped, Endpoint, Health, ObjectRef, Rule, Shape, SourceCell, SourceCells, Traits, Unusable
+from steersman.model.mesh import (
+    CellIndex,
+    CellSources,
+    Dropped,
+    Endpoint,
+    Health,
+    ObjectRef,
+    Rule,
+    Shape,
+    SourceCell,
+    SourceCells,
+    Traits,
+    Unusable,
+)
 from steersman.model.objects import Kind
 from steersman.registry.collections import (
     CELL_INDEX,
+    CELL_SOURCES,
     ENDPOINT_SOURCES,
     GATEWAY_ADDRESSES,
     PODS,
@@ -74,19 +88,24 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
     """The cells of a service port over all clusters. Each cluster's Service says by which name its slices call the port of that number."""
     pieces = list(_pieces(read, key))
     by_network: dict[NetworkID, list[_Piece]] = {}
-    for piece in pieces:
-        by_network.setdefault(piece.cell.traits.network, []).append(piece)
     dropped: list[Dropped] = []
     duplicates: list[Unusable] = []
-    for group in by_network.values():
-        if not _disjoint(group):
-            _settle(read, group, dropped, duplicates)
+    if not _disjoint(pieces):
+        for piece in pieces:
+            by_network.setdefault(piece.cell.traits.network, []).append(piece)
+        for group in by_network.values():
+            if not _disjoint(group):
+                _settle(read, group, dropped, duplicates)
     weights: dict[Traits, int] = {}
     sources: dict[Traits, list[tuple[ObjectRef, str]]] = {}
-    for piece in pieces:
-        traits = piece.cell.traits
-        weights[traits] = weights.get(traits, 0) + piece.cell.weight
-        sources.setdefault(traits, []).append((piece.source, piece.port_name))
+    for source, port_name, _, cell in pieces:
+        traits = cell.traits
+        if traits in weights:
+            weights[traits] += cell.weight
+            sources[traits].append((source, port_name))
+        else:
+            weights[traits] = cell.weight
+            sources[traits] = [(source, port_name)]
     for drop in dropped:
         weights[drop.traits] -= drop.weight
     cells = tuple((traits, weights[traits]) for traits in sorted(weights) if weights[traits])
@@ -125,7 +144,8 @@ def _disjoint(group: list[_Piece]) -> bool:
     """Whether no address stands twice; by sets alone, as nearly always none does."""
     if len(group) == 1:
         return len(group[0].cell.addresses) == len(group[0].cell.endpoints)
-    union = frozenset().union(*[piece.cell.addresses for piece in group])
+    union: set[str] = set()
+    union.update(*[piece.cell.addresses for piece in group])
     return len(union) == sum([len(piece.cell.endpoints) for piece in group])
 
 
@@ -225,15 +245,21 @@ def dropped_from(source: ObjectRef, endpoint: Endpoint) -> Dropped:
     return Dropped(endpoint.traits, source, endpoint.address, endpoint.port, str(endpoint.workload.pod or ""), endpoint.weight)
 
 
+def cell_sources(read: Reader, key: ServicePortKey) -> CellSources:
+    """What of the index says where the cells' endpoints are listed: nearly all that happens to a service leaves that as it is."""
+    index = read(CELL_INDEX, key)
+    return CellSources(shape=index.shape, sources=index.sources, dropped=index.dropped)
+
+
 def cells(read: Reader, key: CellKey) -> tuple[Endpoint, ...]:
     """The endpoints of one cell, sorted by (address, port)."""
-    index = read(CELL_INDEX, key.port)
+    listed = read(CELL_SOURCES, key.port)
     found: list[tuple[ObjectRef, tuple[Endpoint, ...]]] = []
-    for (traits, _), sources in zip(index.cells, index.sources, strict=True):
+    for traits, sources in zip(listed.shape.cells, listed.sources, strict=True):
         if traits == key.traits:
-            found.extend((source, _cell_of(read(SOURCE_CELLS, source), name, key.traits)) for source, name in sources)
-    if index.dropped:
-        gone = frozenset(index.dropped)
+            found.extend([(source, _cell_of(read(SOURCE_CELLS, source), name, key.traits)) for source, name in sources])
+    if listed.dropped:
+        gone = frozenset(listed.dropped)
         found = [(source, tuple(one for one in part if dropped_from(source, one) not in gone)) for source, part in found]
     if len(found) == 1:
         return found[0][1]

@@ -8,6 +8,7 @@ from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, 
 from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
 from steersman.model.mesh import (
     CellIndex,
+    CellSources,
     Endpoint,
     Identities,
     MeshService,
@@ -208,6 +209,8 @@ SOURCE_CELLS: Derived[ObjectRef, SourceCells] = Derived("source_cells")
 SOURCE_IDENTITIES: Derived[ObjectRef, Identities] = Derived("source_identities")
 
 CELL_INDEX: Derived[ServicePortKey, CellIndex] = Derived("cell_index")
+
+CELL_SOURCES: Derived[ServicePortKey, CellSources] = Derived("cell_sources")
 
 CELLS: Derived[CellKey, tuple[Endpoint, ...]] = Derived("cells")
 """Sorted by (address, port), each address once."""

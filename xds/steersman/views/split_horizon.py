@@ -208,17 +208,20 @@ def fold(shares: Iterable[dict[Level, Share]]) -> tuple[list[tuple[Level, Share]
         if len(fronted) == 1:
             placed.extend(fronted.items())
             continue
-        home, (gateway, _) = min(fronted.items(), key=_preference)
-        placed.append((home, (gateway, sum([units for _, units in fronted.values()]))))
-        folded.extend([Folded(moved, level[1], home[1], units) for level, (moved, units) in fronted.items() if level != home])
+        total = 0
+        ranks: list[tuple[int, int, Locality]] = []
+        for (priority, locality), (_, units) in fronted.items():
+            total += units
+            ranks.append((priority, -units, locality))
+        priority, _, locality = min(ranks)
+        home = (priority, locality)
+        placed.append((home, (fronted[home][0], total)))
+        for level, (moved, units) in fronted.items():
+            if level != home:
+                folded.append(Folded(moved, level[1], locality, units))
     placed.sort(key=itemgetter(0))
     folded.sort()
     return placed, tuple(folded)
-
-
-def _preference(entry: tuple[Level, Share]) -> tuple[int, int, Locality]:
-    (priority, locality), (_, units) = entry
-    return (priority, -units, locality)
 
 
 def apportion(units: list[int], scale: int, exact: int) -> list[int]:
@@ -233,17 +236,19 @@ def apportion(units: list[int], scale: int, exact: int) -> list[int]:
 
 
 def _groups(direct: tuple[DirectCells, ...], cells: list[int], scale: int, placed: list[tuple[Level, Share]]) -> tuple[LocalityGroup, ...]:
-    here = {of.level: of for of in direct}
+    standing = {level: (traits, scale * sum(map(cells.__getitem__, positions))) for level, traits, positions in direct}
     fronts: dict[Level, list[GatewayShare]] = {}
     for level, share in placed:
         fronts.setdefault(level, []).append(GatewayShare(*share))
     groups = []
-    for level in sorted(here.keys() | fronts.keys()):
-        _, traits, positions = here.get(level, _NO_CELLS)
-        gateways = fronts.get(level, ())
-        weight = scale * sum([cells[position] for position in positions]) + sum([share.weight for share in gateways])
-        groups.append(LocalityGroup(locality=level[1], priority=level[0], direct=traits, gateways=tuple(gateways), weight=weight))
+    for level in sorted(standing.keys() | fronts.keys()) if fronts else standing:
+        priority, locality = level
+        traits, weight = standing.get(level, _NO_CELLS)
+        gateways = tuple(fronts.get(level, ()))
+        for gateway in gateways:
+            weight += gateway.weight
+        groups.append(LocalityGroup(locality=locality, priority=priority, direct=traits, gateways=gateways, weight=weight))
     return tuple(groups)
 
 
-_NO_CELLS = DirectCells((0, Locality()), (), ())
+_NO_CELLS: tuple[tuple[Traits, ...], int] = ((), 0)
