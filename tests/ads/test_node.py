@@ -78,9 +78,19 @@ def test_metadata_of_others_does_not_make_an_envoy_ours() -> None:
     assert parsed("some-envoy", owner="me", ISTIO_VERSION="1.24").bare
 
 
-def test_an_id_of_our_form_without_metadata_is_not_bare() -> None:
-    proxy = parsed(ID)
-    assert (proxy.bare, proxy.namespace, proxy.interception) == (False, "shop", Interception.REDIRECT)
+@pytest.mark.parametrize("node_id", [ID, ID.replace("sidecar", "router")])
+def test_an_envoy_without_metadata_is_bare_whatever_its_id_of_which_the_ip_is_taken(node_id: str) -> None:
+    proxy = parsed(node_id)
+    assert (proxy.id, proxy.bare, proxy.type, proxy.namespace) == (node_id, True, ProxyType.SIDECAR, "default")
+    assert (proxy.ip, proxy.name, proxy.interception) == ("10.10.0.5", "", Interception.NONE)
+    (said,) = proxy.inferred
+    assert "bare Envoy" in said
+    assert said.endswith("sidecar in namespace default, interception NONE, no inbound, and of its id only the IP counts")
+
+
+def test_one_key_of_ours_and_an_id_of_our_form_are_a_proxy_of_ours() -> None:
+    proxy = parsed(ID, WORKLOAD_NAME="reviews")
+    assert (proxy.bare, proxy.name, proxy.namespace, proxy.interception) == (False, "reviews-v1", "shop", Interception.REDIRECT)
 
 
 def test_metadata_without_an_id_of_our_form_is_not_bare() -> None:
@@ -158,7 +168,7 @@ def test_what_is_right_among_the_wrong_is_kept() -> None:
     ],
 )
 def test_the_address_is_the_peers_where_the_id_names_none(peer: str, ip: str) -> None:
-    proxy = parsed("sidecar~~a.b~c", peer=peer)
+    proxy = parsed("sidecar~~a.b~c", peer=peer, WORKLOAD_NAME="a")
     assert proxy.ip == ip
     assert proxy.inferred == (f"ip: {ip or 'unknown'}, from the connection, since the node id names none",)
 

@@ -339,6 +339,18 @@ def test_what_is_on_its_way_when_the_client_makes_up_its_mind_anew_is_taken_back
     assert client.acks(CDS) == ["cds: a -b -c"]
 
 
+def test_who_takes_a_name_instead_of_all_before_all_was_sent_is_sent_the_name() -> None:
+    mesh = Mesh()
+    mesh.declare(RDS, "a", "slow")
+    mesh.put(RDS, "a")
+    delta = mesh.delta()
+    assert delta.asks(RDS, "*") == []
+    assert delta.asks(RDS, "a", minus=["*"]) == ["rds: a"]
+    sotw = mesh.sotw()
+    assert sotw.asks(RDS, "*", "a") == []
+    assert sotw.asks(RDS, "a") == ["rds: a"]
+
+
 def test_a_wildcard_added_to_names_brings_the_rest() -> None:
     mesh = Mesh()
     mesh.only(CDS, "a", "b")

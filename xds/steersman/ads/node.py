@@ -28,7 +28,7 @@ _OURS: Final = frozenset(
         "WORKLOAD_NAME",
     )
 )
-"""The metadata that means something here; a Node with an id of no known form and none of these is a bare Envoy."""
+"""The metadata that means something here; a Node with none of these is a bare Envoy, whatever its id."""
 
 _LONGEST_TEXT: Final = 4_096
 _LONGEST_AGENT: Final = 256
@@ -45,11 +45,16 @@ def proxy_of(node: Any, peer: str) -> Proxy:
     """
     metadata = _Metadata(node.metadata)
     inferred = metadata.inferred
+    bare = not metadata.present
     known = _identity(node.id, inferred)
-    bare = known is None and not metadata.present
-    if bare:
-        inferred.append("a bare Envoy (no metadata either): sidecar in namespace default, interception NONE, no inbound")
     ip = canonical_ip(known.ip) if known else None
+    if bare:
+        known = None
+        only = ", and of its id only the IP counts" if ip else ""
+        inferred.append(
+            f"a bare Envoy, as its Node has no metadata that means something here: sidecar in namespace {DEFAULT_NAMESPACE}, "
+            f"interception NONE, no inbound{only}"
+        )
     if ip is None:
         ip = _peer_address(peer)
         inferred.append(f"ip: {ip or 'unknown'}, from the connection, since the node id names none")

@@ -27,6 +27,8 @@ class SotwStream(Stream[Requested]):
             return
         self._bounded(request.type_url, names, len(names))
         had_all, had = channel.wildcard, channel.names
+        if had_all and channel.sweep is not None:
+            had_all, had = False, frozenset()  # it was to have all, but has not got it yet
         channel.narrow(wildcard, names)
         if first and request.version:
             channel.hint = request.version
@@ -35,6 +37,7 @@ class SotwStream(Stream[Requested]):
                 channel.owed = True
             else:
                 channel.sweep = {}
+                channel.ask(names - had)
         elif not had_all:
             channel.ask(names - had)
             channel.owed = channel.owed or bool(full and channel.hint and names)

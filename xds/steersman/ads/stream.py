@@ -196,7 +196,7 @@ class Stream(Generic[R]):
         clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
         unused = self._unused(listeners, routes, now)
         self._push(clusters, actions, now, removals=unused)
-        self._push(endpoints, actions, now, removals=unused and (clusters is None or clusters.still))
+        self._push(endpoints, actions, now, removals=unused and self._unasked(clusters))
         hold = self._warming(clusters, listeners, routes, now)
         self._push(listeners, actions, now, hold=hold)
         self._push(routes, actions, now, hold=hold)
@@ -205,7 +205,7 @@ class Stream(Generic[R]):
             self._push(channel, actions, now)
         if not unused and self._unused(listeners, routes, now):
             self._push(clusters, actions, now)
-            self._push(endpoints, actions, now, removals=clusters is None or clusters.still)
+            self._push(endpoints, actions, now, removals=self._unasked(clusters))
         self._await_removal(clusters, endpoints, now)
 
     def _push(self, channel: Channel | None, actions: list[Action], now: float, *, hold: bool = False, removals: bool = True) -> None:
@@ -247,6 +247,10 @@ class Stream(Generic[R]):
             return True
         missing = self._reopening_until is None
         return (missing if listeners is None else listeners.still) and (missing if routes is None else routes.still)
+
+    def _unasked(self, clusters: Channel | None) -> bool:
+        """Whether the client has lost the clusters that were removed, and with them its interest in their endpoints, or had its time to."""
+        return clusters is None or clusters.still or self._remove_at == _OVER
 
     def _await_removal(self, clusters: Channel | None, endpoints: Channel | None, now: float) -> None:
         """Starts to count the wait of removals when nothing else of the type is left to say, and stops when they are said."""
