@@ -14,6 +14,24 @@ from tests.admin.conftest import inspect_port, state
 __all__ = ["inspect_port", "state"]
 
 
+OBJECTS = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec:
+  clusterIP: 10.96.0.7
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: demo, labels: {app: web, security.istio.io/tlsMode: istio}}
+spec: {serviceAccountName: web}
+status: {phase: Running, podIP: 10.0.0.7, conditions: [{type: Ready, status: "True"}]}
+"""
+"""A service of an HTTP and a TCP port, and one pod of it."""
+
+
 class Ran(NamedTuple):
     code: int
     out: str

@@ -18,7 +18,7 @@ from steersman.errors import ConfigError
 from steersman.explain.served import served_to
 from steersman.model.facts import Fact, Origin, Resolved, Upsert
 from steersman.model.objects import Kind
-from tests.cli.conftest import Ran, inline, steersman
+from tests.cli.conftest import OBJECTS, Ran, inline, steersman
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
 HELLO = "outbound|80||hello.demo.svc.cluster.local"
@@ -39,22 +39,6 @@ def mesh(tmp_path: Path) -> Path:
     config = tmp_path / "steersman.yaml"
     config.write_text("clusters: [{name: east, files: east}]\n")
     return config
-
-
-OBJECTS = """\
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: demo}
-spec:
-  clusterIP: 10.96.0.7
-  selector: {app: web}
-  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, namespace: demo, labels: {app: web}}
-status: {phase: Running, podIP: 10.0.0.7, conditions: [{type: Ready, status: "True"}]}
-"""
 
 
 def write(file: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -19,37 +20,19 @@ from google.protobuf import json_format
 
 from steersman import names
 from steersman.admin.protojson import as_dict, message_of
-from tests.cli.conftest import Ran, inline
+from tests.cli.conftest import OBJECTS, Ran, inline
 
-OBJECTS = """\
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: demo}
-spec:
-  clusterIP: 10.96.0.7
-  selector: {app: web}
-  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, namespace: demo, labels: {app: web, security.istio.io/tlsMode: istio}}
-spec: {serviceAccountName: web}
-status: {phase: Running, podIP: 10.0.0.7, conditions: [{type: Ready, status: "True"}]}
-"""
 NODE = {"id": "sidecar~10.0.0.7~web-1.demo~cluster.local", "metadata": {"CLUSTER_ID": "east"}, "user_agent_name": "test"}
 
 
-class Served(NamedTuple):
-    config: Path
-    process: asyncio.subprocess.Process
+class Config(NamedTuple):
+    file: Path
     xds: str
     admin: str
     inspect: str
 
 
 def three_ports() -> list[int]:
-    import socket
-
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -58,23 +41,32 @@ def three_ports() -> list[int]:
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
+def config(tmp_path: Path) -> Config:
     (tmp_path / "east").mkdir()
     (tmp_path / "east" / "objects.yaml").write_text(OBJECTS)
     xds, admin, inspect = (f"127.0.0.1:{port}" for port in three_ports())
-    config = tmp_path / "steersman.yaml"
-    config.write_text(
+    file = tmp_path / "steersman.yaml"
+    file.write_text(
         f"clusters: [{{name: east, files: east}}]\n"
         f"server: {{xds: {{address: '{xds}'}}, admin: {{address: '{admin}'}}, inspect: {{address: '{inspect}'}}}}\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "steersman.cli", "serve", "-c", str(config), stderr=asyncio.subprocess.PIPE
-    )
-    await ready(process, admin)
-    yield Served(config, process, xds, admin, inspect)
+    return Config(file, xds, admin, inspect)
+
+
+@pytest.fixture
+async def served(config: Config) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await serve(config)
+    await ready(process, config.admin)
+    yield process
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+async def serve(config: Config) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "steersman.cli", "serve", "-c", str(config.file), stderr=asyncio.subprocess.PIPE
+    )
 
 
 async def ready(process: asyncio.subprocess.Process, admin: str) -> None:
@@ -126,38 +118,41 @@ class Client:
         return {"clusters": clusters, "endpoints": endpoints, "listeners": listeners, "routes": routes, "secrets": secrets}
 
 
-async def ask(served: Served, *args: str) -> Ran:
-    return await inline(*args, "--server", served.inspect)
+async def ask(config: Config, *args: str) -> Ran:
+    return await inline(*args, "--server", config.inspect)
 
 
-async def test_a_stream_is_sent_what_render_says_and_the_commands_see_it(served: Served, tmp_path: Path) -> None:
+async def test_a_stream_is_sent_what_render_says_and_the_commands_see_it(
+    served: asyncio.subprocess.Process, config: Config, tmp_path: Path
+) -> None:
     node = tmp_path / "node.json"
     await asyncio.to_thread(node.write_text, json.dumps(NODE))
-    assert (await ask(served, "proxies")).err == "No proxy is connected.\n"
-    async with grpc.aio.insecure_channel(served.xds) as channel:
+    assert (await ask(config, "proxies")).err == "No proxy is connected.\n"
+    async with grpc.aio.insecure_channel(config.xds) as channel:
         sent = await Client(channel).everything()
-        rendered = await inline("render", "-c", str(served.config), "--node", str(node))
+        rendered = await inline("render", "-c", str(config.file), "--node", str(node))
         assert yaml.safe_load(rendered.out) == sent
         assert [len(sent[key]) > 0 for key in sent] == [True] * 5
 
-        dump = json.loads((await ask(served, "proxy-config", "all", "web-1.demo", "-o", "json")).out)
+        dump = json.loads((await ask(config, "proxy-config", "all", "web-1.demo", "-o", "json")).out)
         assert dump == sent
-        table = (await ask(served, "proxies")).out.splitlines()
+        table = (await ask(config, "proxies")).out.splitlines()
         assert [line.split()[:7] for line in table[1:]] == [["web-1.demo", "east", *["SYNCED"] * 5]]
-        secrets = [line.split()[:4] for line in (await ask(served, "pc", "secret", "web-1")).out.splitlines()[1:]]
+        secrets = [line.split()[:4] for line in (await ask(config, "pc", "secret", "web-1")).out.splitlines()[1:]]
         assert secrets == [["ROOTCA", "CA", "ACTIVE", "true"], ["default", "Cert", "Chain", "ACTIVE"]]
-        assert (await ask(served, "explain", "web-1", "web:http")).code == 0
+        assert (await ask(config, "explain", "web-1", "web:http")).code == 0
 
-    assert (await inline("doctor", "-c", str(served.config))).out == "No findings.\n"
-    served.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(served.process.wait(), 10) == 0
+    assert (await inline("doctor", "-c", str(config.file))).out == "No findings.\n"
+    served.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(served.wait(), 10) == 0
 
 
-async def test_an_address_that_is_taken_is_told_and_nothing_is_served(served: Served) -> None:
-    second = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "steersman.cli", "serve", "-c", str(served.config), stderr=asyncio.subprocess.PIPE
-    )
-    _, err = await second.communicate()
-    assert second.returncode == 2
+async def test_an_address_that_is_taken_is_told_and_nothing_is_served(config: Config) -> None:
+    host, _, port = config.xds.rpartition(":")
+    with socket.create_server((host, int(port))):
+        process = await serve(config)
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert config.xds.encode() in err
     assert b"address of this machine" in err
     assert b"Traceback" not in err
