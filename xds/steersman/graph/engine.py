@@ -147,7 +147,8 @@ class Graph:
         self._plans: dict[Collection[Any, Any], _Plan] = {}
         self._rows: dict[Table[Any, Any], dict[Any, Any]] = {}
         self._indexes: dict[Table[Any, Any], list[Index[Any, Any]]] = {}
-        self._buckets: dict[Index[Any, Any], dict[Any, dict[Any, None]]] = {}
+        self._buckets: dict[Index[Any, Any], dict[Any, Any]] = {}
+        """By index: buckets of several keys as dicts of them, those of one, which are most, as that key."""
         self._dirty: list[dict[_Node, None]] = []
         self._changed: dict[_Node, None] = {}
         self._loose: dict[_Node, None] = {}
@@ -213,18 +214,27 @@ class Graph:
         return self._rows[table]
 
     def _reindex(self, index: Index[Any, Any], key: Any, old: Any, new: Any) -> None:
-        before = frozenset(index.buckets_of(old)) if old is not None else frozenset()
-        after = frozenset(index.buckets_of(new)) if new is not None else frozenset()
-        if before == after:
+        left = index.buckets_of(old) if old is not None else ()
+        entered = index.buckets_of(new) if new is not None else ()
+        if left == entered:
             return
+        before, after = frozenset(left), frozenset(entered)
         buckets = self._buckets[index]
         for gone in before - after:
             bucket = buckets[gone]
-            del bucket[key]
-            if not bucket:
+            if type(bucket) is dict:
+                del bucket[key]
+                if len(bucket) == 1:
+                    (buckets[gone],) = bucket
+            else:
                 del buckets[gone]
         for come in after - before:
-            buckets.setdefault(come, {})[key] = None
+            if come not in buckets:
+                buckets[come] = key
+            elif type(bucket := buckets[come]) is dict:
+                bucket[key] = None
+            else:
+                buckets[come] = {bucket: None, key: None}
         plan = self._plans[index]
         for bucket_key in before ^ after:
             if bucket_key in plan.nodes:
@@ -382,7 +392,8 @@ class Graph:
     def _input(self, plan: _Plan, key: Any) -> Any:
         collection = plan.collection
         if isinstance(collection, Index):
-            return tuple(sorted(self._buckets[collection].get(key, ())))
+            bucket = self._buckets[collection].get(key, {})
+            return tuple(sorted(bucket)) if type(bucket) is dict else (bucket,)
         assert isinstance(collection, Table)
         return self._rows[collection].get(key)
 
@@ -425,8 +436,14 @@ class Graph:
             return
         node.deps = deps
         for dep in deps:
-            dep.add_dependent(node)
-        for gone in set(old).difference(deps):
+            held = dep.dependents
+            if held is None:
+                dep.dependents = node
+            elif type(held) is set:
+                held.add(node)
+            else:
+                dep.add_dependent(node)
+        for gone in set(old).difference(deps) if old else ():
             gone.drop_dependent(node)
             if gone.dependents is None:
                 self._loose[gone] = None
