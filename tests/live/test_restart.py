@@ -140,7 +140,7 @@ def test_after_sigkill_proxies_of_both_protocols_reconnect_and_change_nothing_an
         assert load.failed + other.failed == []
         assert min(load.answered, other.answered) > 100
         assert_nothing_changed(world.envoys, delta, {"cluster_manager.cds.update_success": 1, "listener_manager.lds.update_success": 1})
-        # State of the world has no way to say what the client holds, but for all of a type at once: endpoints, routes and secrets come again.
+        # State of the world can say what a client holds of all of a type only: endpoints, routes and secrets come again.
         again = {stat: value - sotw[stat] for stat, value in taken(running[SOTW_CLIENT.name]).items() if value != sotw.get(stat)}
         assert {stat for stat in again if not stat.endswith(".update_success")} == set()
         assert (refusals(running[SOTW_CLIENT.name]), warming(running[SOTW_CLIENT.name])) == ({}, {})
