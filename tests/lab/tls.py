@@ -1,6 +1,5 @@
 """Strangers at the door: TLS clients that say and show what a test wants them to."""
 
-import datetime as dt
 import socket
 import ssl
 from pathlib import Path
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from steersman.lab import netns
+from tests.support.pki import dated
 
 MESH_ALPN = ("istio-peer-exchange", "istio")
 
@@ -32,7 +32,7 @@ def authority() -> Authority:
     """A root that nobody in the mesh knows."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "elsewhere")])
-    built = _dated(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    built = dated(name, name, key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return Authority(built.sign(key, hashes.SHA256()), key)
 
 
@@ -40,7 +40,7 @@ def leaf(of: Authority, identity: str, file: Path) -> Path:
     """A client's certificate for this SPIFFE id, written with its key and its chain as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     built = (
-        _dated(x509.Name([]), of.certificate.subject, key)
+        dated(x509.Name([]), of.certificate.subject, key.public_key())
         .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )
@@ -95,16 +95,3 @@ def _get(connected: socket.socket, host: str) -> Heard:
     connected.sendall(f"GET / HTTP/1.1\r\nHost: {host}:9080\r\nConnection: close\r\n\r\n".encode())
     received = connected.recv(4096)
     return Heard(received.partition(b"\r\n")[0].decode(errors="replace"), "" if received else "closed without a word")
-
-
-def _dated(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-    )

@@ -17,7 +17,7 @@ import yaml
 from steersman.model.proxy import Interception
 from steersman.server.bootstrap import Mode, envoy_bootstrap, node_metadata
 from tests.support.objects import NAMESPACE, Directory
-from tests.support.running import Envoy, free_port, loopback, started_envoy
+from tests.support.running import AdminHTTP, Envoy, free_port, loopback, started_envoy
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def free_ports(address: str, count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-class ControlPlane:
+class ControlPlane(AdminHTTP):
     """A configuration, and the server that runs with it while it is started. Its addresses stay the same over restarts.
 
     `config`: further sections of the configuration; `server.xds` among them is added to the address. `host`: where xDS is bound.
@@ -62,11 +62,11 @@ class ControlPlane:
         ports = free_ports(SERVER, 3)
         self.xds = f"{SERVER}:{ports[0]}"
         self.inspect = f"{SERVER}:{ports[1]}"
-        self._admin = ports[2]
+        super().__init__(f"{SERVER}:{ports[2]}")
         server = {
             "xds": {"address": f"{host}:{ports[0]}", **config.pop("xds", {})},
             "inspect": {"address": self.inspect},
-            "admin": {"address": f"{SERVER}:{self._admin}"},
+            "admin": {"address": self._admin},
         }
         listed = [{"name": name, "files": name, **settings} for name, settings in clusters.items()]
         self.config = directory / "steersman.yaml"
@@ -124,19 +124,6 @@ class ControlPlane:
         return self.log.read_text() if self.log.exists() else ""
 
     # -- over HTTP ------------------------------------------------------------------------------------------------------------
-
-    def connection(self) -> http.client.HTTPConnection:
-        """To the admin address."""
-        return http.client.HTTPConnection(SERVER, self._admin, timeout=10)
-
-    def get(self, path: str) -> tuple[int, str]:
-        connection = self.connection()
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
 
     def json(self, path: str) -> Any:
         status, text = self.get(path)

@@ -16,7 +16,7 @@ class Authority:
     def __init__(self, name: str = "root") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(self._name, self._name, self._key.public_key())
+        builder = dated(self._name, self._name, self._key.public_key())
         self._certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
             self._key, hashes.SHA256()
         )
@@ -29,7 +29,7 @@ class Authority:
         """A certificate for this URI, good for both ends of a connection."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-        builder = _builder(x509.Name([]), self._name, key.public_key()).add_extension(names, critical=True)
+        builder = dated(x509.Name([]), self._name, key.public_key()).add_extension(names, critical=True)
         certificate = builder.sign(self._key, hashes.SHA256())
         return Leaf(
             chain=certificate.public_bytes(serialization.Encoding.PEM),
@@ -37,7 +37,8 @@ class Authority:
         )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def dated(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    """A certificate of this hour that is still to get its extensions."""
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()

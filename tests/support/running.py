@@ -28,13 +28,11 @@ def loopback(number: int) -> str:
     return f"127.{64 + os.getpid() // 250 % 64}.{os.getpid() % 250 + 1}.{number}"
 
 
-class Envoy:
-    """A running Envoy. `log`: what it said."""
+class AdminHTTP:
+    """What answers over HTTP at an admin address, HOST:PORT."""
 
-    def __init__(self, admin: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self._admin = admin
-        self._process = process
-        self.log = log
+    def __init__(self, address: str) -> None:
+        self._admin = address
 
     def get(self, path: str) -> tuple[int, str]:
         connection = self.connection()
@@ -46,9 +44,17 @@ class Envoy:
             connection.close()
 
     def connection(self) -> http.client.HTTPConnection:
-        """To its admin interface."""
         host, _, port = self._admin.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=5)
+        return http.client.HTTPConnection(host, int(port), timeout=10)
+
+
+class Envoy(AdminHTTP):
+    """A running Envoy. `log`: what it said."""
+
+    def __init__(self, admin: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        super().__init__(admin)
+        self._process = process
+        self.log = log
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Counters and gauges whose names match."""

@@ -6,19 +6,15 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
-from google.protobuf.message import Message
-
 from steersman.errors import InvalidObject
 from steersman.model.objects import Row
-from steersman.resources.resource import Resource, of_message
+from steersman.resources.resource import Resource
 
 LARGE: Final = 7 * 512 * 1024
 """3.5 MiB: a response is kept below it, since gRPC's clients drop the stream at 4 MiB and reconnect for ever."""
 
 _NAME = attrgetter("name")
 _MASK = (1 << 64) - 1
-_NAME_FIELDS = {"envoy.config.endpoint.v3.ClusterLoadAssignment": "cluster_name"}
-"""By message: the field that holds a resource's name, where it isn't `name`."""
 
 
 class Pending(Enum):
@@ -288,22 +284,6 @@ def checked(type_url: str, put: Iterable[Resource], remove: Iterable[str]) -> tu
             raise InvalidObject(f"resource {name!r} of type {type_url} is set or removed twice at once; keep one of them")
         seen.add(name)
     return resources, gone
-
-
-def resource_of(type_url: str, message: Message, version: str = "") -> Resource:
-    """The message as a resource of this type, named by itself. `version` takes the place of the content's hash.
-
-    Raises InvalidObject for a message of another type, or without a name.
-    """
-    full_name = message.DESCRIPTOR.full_name
-    if type_url.rpartition("/")[2] != full_name:
-        raise InvalidObject(f"a {full_name} can't be a resource of type {type_url}; give the message of that type")
-    field = _NAME_FIELDS.get(full_name, "name")
-    name = str(getattr(message, field))
-    if not name:
-        raise InvalidObject(f"a resource of type {type_url} has no name; set its field {field}")
-    resource = of_message(name, message)
-    return Resource(name=name, version=version, parts=resource.parts) if version else resource
 
 
 def resource_size(resource: Resource) -> int:
