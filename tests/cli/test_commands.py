@@ -159,7 +159,7 @@ async def test_a_bootstrap_without_admin_and_with_an_odd_id_says_what_it_is() ->
     ran = await steersman("bootstrap", "--id", "edge-7", "--admin", "none")
     assert ran.code == 0
     assert "admin" not in json.loads(ran.out)
-    assert "it will be served as a bare Envoy" in ran.err
+    assert "it will be served as a sidecar in namespace default" in ran.err
 
 
 async def test_a_configuration_error_of_several_lines_is_told_in_full(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ SECRET_LEAF = "default"
 SECRET_ROOT = "ROOTCA"
 
 NETWORK_LABEL = "topology.istio.io/network"
-CLUSTER_LABEL = "topology.istio.io/cluster"
 REGION_LABEL = "topology.kubernetes.io/region"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 SUBZONE_LABEL = "topology.istio.io/subzone"
@@ -149,7 +148,7 @@ class NodeID(NamedTuple):
 def parse_node_id(node_id: str) -> NodeID:
     """The parts of a node id.
 
-    Raises InvalidObject, saying what is missing, for an id of any other form: such a proxy is served as a bare Envoy.
+    Raises InvalidObject, saying what is missing, for an id of any other form: such a proxy is served as a sidecar.
     """
     parts = node_id.split("~")
     if len(parts) != 4:

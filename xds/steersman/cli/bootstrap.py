@@ -17,8 +17,11 @@ def add_parser(commands: Commands) -> None:
             default, since Envoy takes it from a file that ends in .json or .yaml alike.
 
             The id has the form TYPE~IP~NAME.NAMESPACE~DOMAIN, with TYPE `sidecar` or `router`. An Envoy with any other id is served as
-            a bare one: a sidecar in namespace `default` that binds its own outbound listeners and has no inbound ones. What is left out
-            here is worked out by the control plane from the proxy's pod and cluster; `steersman explain` says how. """,
+            a sidecar, in namespace `default` unless --namespace says another. What is left out here is worked out by the control plane
+            from the proxy's pod and cluster; `steersman explain` says how.
+
+            An Envoy whose Node has none of the metadata that this writes is a bare one, whatever its id: a sidecar in namespace
+            `default` that binds its own outbound listeners and has no inbound ones. """,
         example="""
             steersman bootstrap --id sidecar~10.0.0.5~reviews-v1.default~cluster.local --cluster east --xds 192.0.2.9:15010 > reviews.json
             envoy --config-path reviews.json
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         parse_node_id(args.id)
     except InvalidObject as error:
-        note(f"steersman: note: {error}; it will be served as a bare Envoy")
+        note(f"steersman: note: {error}; it will be served as a sidecar in namespace {args.namespace or 'default'}")
     bootstrap = envoy_bootstrap(
         node_id=args.id,
         xds=args.xds,
