@@ -69,7 +69,7 @@ def proxy(name: str = "client", cluster: str = "east", **fields: Any) -> Proxy:
 def facts(rows: Iterable[Row]) -> list[Fact]:
     """Later rows take the place of earlier ones with the same key."""
     origin = Origin(source="test", place="objects.yaml:7")
-    return [Upsert(kind=Kind.GATEWAY, key=row.key, value=row, origin=origin) if isinstance(row, Gateway) else m.fact(row) for row in rows]
+    return [msgspec.structs.replace(m.fact(row), origin=origin) for row in rows]
 
 
 def found_in(*rows: Row, sound: Iterable[Row] = SOUND) -> tuple[Finding, ...]:
@@ -160,6 +160,10 @@ CASES: dict[str, Case] = {
     "network-gateway-ignored": Case(
         [m.gateway_service("west", "network-west", name="second", cluster_ips=("10.97.0.98",))],
         ("gateway of network network-west", "no ingress address yet"),
+    ),
+    "gateway-of-unused-network": Case(
+        [m.gateway_service("west", "network-wset", "192.0.2.9", name="second", cluster_ips=("10.97.0.98",))],
+        ("network network-wset, on which nothing is", "is network-west or network-east meant?"),
     ),
     "network-gateway-without-passthrough": Case([], ("AUTO_PASSTHROUGH", "cluster west"), without=(gateway("west"),)),
     "service-not-mtls": Case(
@@ -298,6 +302,15 @@ def test_a_host_that_two_services_answer_to_is_told_with_who_has_it(monkeypatch:
     assert {one.id for one in found} == {"listener-host-taken"}
     assert found[0].object == "Service default/zeta port 80"
     assert "clients get no route for it: Service default/reviews port 80 answers to one.for.all" in found[0].cause
+
+
+def test_a_gateway_of_an_unused_network_is_told_at_its_service_unless_the_network_is_meant_to_be() -> None:
+    far = m.gateway_service("west", "moon", "192.0.2.9", name="second", cluster_ips=("10.97.0.98",))
+    (found,) = found_in(far)
+    assert (found.object, found.place) == ("Service west/istio-system/second", "objects.yaml:7")
+    assert found.cause.endswith("gateway of network moon, on which nothing is: the networks are network-east, network-west")
+    assert found_in(far, networks(network("moon", cidrs=["192.0.2.128/25"]))) == ()
+    assert found_in(far, proxy(network=NetworkID("moon"))) == ()
 
 
 def test_direct_makes_a_missing_gateway_a_warning_for_that_network_only() -> None:

@@ -47,6 +47,7 @@ SEVERITIES: dict[str, Severity] = {
     "cluster-without-network": _WARNING,
     "network-without-gateway": _ERROR,
     "network-gateway-ignored": _WARNING,
+    "gateway-of-unused-network": _WARNING,
     "network-gateway-without-passthrough": _WARNING,
     "service-not-mtls": _WARNING,
     # Istio Gateways

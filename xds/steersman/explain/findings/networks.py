@@ -1,6 +1,7 @@
 """Networks: who claims them, and how they are reached from each other."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from ipaddress import ip_network
 
 from steersman.explain.findings.mesh import Mesh, Step, listed, service_ref
@@ -19,7 +20,9 @@ from steersman.registry.collections import (
     MESH_SERVICES,
     NETWORK_GATEWAYS,
     NETWORKS,
+    PROXIES,
     SERVICES,
+    SERVICES_OF_NETWORK,
 )
 from steersman.registry.endpoints import selected_pods
 
@@ -37,6 +40,8 @@ def networks(mesh: Mesh) -> Iterator[Step]:
         found = mesh.read(NETWORK_GATEWAYS, network)
         gateways.update(gateway.source.key for gateway in found.gateways if gateway.source.kind is Kind.SERVICE)
         yield _gateways(mesh, network, found), _unreached(mesh, network, found, known)
+    for network in sorted(set(with_gateways) - known):
+        yield (_unused(mesh, network, known),)
     if len(known) > 1:
         yield (_plain(mesh, gateways),)
 
@@ -133,6 +138,23 @@ def _unopened(mesh: Mesh, network: NetworkID, service: Service) -> Iterator[Find
         "create a Gateway that selects them, with a server on the gateway's port, protocol TLS, tls.mode AUTO_PASSTHROUGH and the "
         "hosts to expose",
     )
+
+
+def _unused(mesh: Mesh, network: NetworkID, known: set[NetworkID]) -> Iterator[Finding]:
+    """Services that are gateways of a network on which nothing is: a name misspelt, here or where the network is given."""
+    declared = {config.name for config in mesh.config.networks}
+    if network in declared or any(proxy.network == network for proxy in list(mesh.rows(PROXIES).values())):
+        return
+    near = get_close_matches(network, sorted(known | declared))
+    for key in mesh.read(SERVICES_OF_NETWORK, network):
+        yield mesh.finding(
+            "gateway-of-unused-network",
+            service_ref(key),
+            f"it is labelled as a gateway of network {network}, on which nothing is"
+            + (f"; is {' or '.join(near)} meant?" if near else f": the networks are {listed(sorted(known))}" if known else ""),
+            f"let the label {NETWORK_LABEL} name the network as clusters[].network, or the label of the namespace "
+            f"{mesh.config.root_namespace}, does",
+        )
 
 
 def _unreached(mesh: Mesh, network: NetworkID, found: NetworkGateways, known: set[NetworkID]) -> Iterator[Finding]:
