@@ -339,6 +339,17 @@ def test_what_is_on_its_way_when_the_client_makes_up_its_mind_anew_is_taken_back
     assert client.acks(CDS) == ["cds: a -b -c"]
 
 
+def test_what_is_on_its_way_when_a_name_is_dropped_and_taken_up_again_is_taken_back() -> None:
+    mesh = Mesh()
+    mesh.only(CDS, "a")
+    client = mesh.sotw()
+    assert client.asks(CDS, "a") == ["cds: a"]
+    mesh.remove(CDS, "a")
+    assert client.asks(CDS, "b") == []
+    assert client.asks(CDS, "a") == []
+    assert client.acks(CDS, "a") == ["cds:"]
+
+
 def test_who_takes_a_name_instead_of_all_before_all_was_sent_is_sent_the_name() -> None:
     mesh = Mesh()
     mesh.declare(RDS, "a", "slow")

@@ -147,6 +147,10 @@ class Channel:
         """The client says that it holds this version of the name."""
         self.dirty[name] = version[:_LONGEST_VERSION]
 
+    def on_its_way(self, names: frozenset[str]) -> bool:
+        """Whether the client may come to hold one of these by the response that it has not answered yet."""
+        return self.inflight is not None and any(resource.name in names for resource in self.inflight.response.resources)
+
     def narrow(self, wildcard: bool, names: frozenset[str]) -> None:
         """Subscribes to this from now on; whatever is known about other names is forgotten, as the client does."""
         self.wildcard = wildcard

@@ -40,7 +40,8 @@ class SotwStream(Stream[Requested]):
                 channel.ask(names - had)
         elif not had_all:
             channel.ask(names - had)
-            channel.owed = channel.owed or bool(full and channel.hint and names)
+            may_hold = bool(channel.hint and names) or channel.on_its_way(names - had)
+            channel.owed = channel.owed or (full and may_hold)
 
     def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
         if channel.type_url in FULL_STATE:
