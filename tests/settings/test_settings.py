@@ -200,7 +200,7 @@ def test_a_wrong_key_or_value_is_refused_by_its_path(text: str, path: str, value
         ("{name: a, files: 7}", "clusters[0].files", 7, "a text"),
         ("{files: .}", "clusters[0].name", None, "CLUSTER_ID"),
         ("{name: a/b, files: .}", "clusters[0].name", "a/b", "a name"),
-        ("{name: ca, files: .}", "clusters[0].name", "ca", "other than ca, dns, proxy"),
+        ("{name: ca, files: .}", "clusters[0].name", "ca", "other than ca, config, dns, proxy"),
         ("{name: 5, files: .}", "clusters[0].name", 5, "a name"),
         ("{name: a, network: 5, files: .}", "clusters[0].network", 5, "a text"),
         ("{name: a}", "clusters[0]", {"name": "a"}, "exactly one of files, kubernetes"),

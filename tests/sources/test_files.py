@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import watchfiles
@@ -278,7 +279,7 @@ async def test_a_directory_that_vanishes_keeps_what_it_held_until_it_is_back(tmp
         path.mkdir()
         (path / "a.yaml").write_text(documents(pod("a")))
     async with running(source(east, west=west).run) as listener:
-        await listener.until(lambda: listener.synced == ["east", "west"])
+        await listener.until(lambda: sorted(listener.synced) == ["east", "west"])
         east.rename(tmp_path / "away")
         await listener.until(listener.findings)
         assert [(found.id, found.object) for found in listener.findings()] == [("directory-missing", str(east))]
@@ -294,7 +295,7 @@ async def test_a_directory_that_vanishes_keeps_what_it_held_until_it_is_back(tmp
         assert ip_of(listener, "a") == "10.0.0.2"
         east.mkdir()
         await listener.until(lambda: ip_of(listener, "a") is None)
-        assert listener.synced == ["east", "west"]
+        assert sorted(listener.synced) == ["east", "west"]
 
 
 async def test_a_directory_that_is_another_one_now_is_read_anew(tmp_path: Path) -> None:
@@ -342,6 +343,29 @@ async def test_two_clusters_may_share_a_directory(tmp_path: Path) -> None:
         await listener.until(lambda: len(listener.synced) == 2)
         replace(tmp_path / "a.yaml", documents(pod("b")))
         await listener.until(lambda: listener.names(Kind.POD) == ["b", "b"])
+
+
+async def test_a_directory_that_is_slow_to_read_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, read_all = threading.Event(), files._read_all
+
+    def reading(one: Any, paths: Any) -> Any:
+        if one.cluster == EAST:
+            slow.wait(8)
+        return read_all(one, paths)
+
+    monkeypatch.setattr(files, "_read_all", reading)
+    for name in ("east", "west"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.yaml").write_text(documents(pod(name)))
+    async with running(source(tmp_path / "east", west=tmp_path / "west").run) as listener:
+        try:
+            await listener.until(lambda: listener.synced == ["west"])
+            replace(tmp_path / "west" / "a.yaml", documents(pod("changed")))
+            await listener.until(lambda: listener.names(Kind.POD) == ["changed"])
+        finally:
+            slow.set()
+        await listener.until(lambda: listener.synced == ["west", "east"])
+        assert listener.names(Kind.POD) == ["changed", "east"]
 
 
 async def test_unknown_kinds_are_counted_by_cluster(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from steersman.model.facts import LeafKey
 from steersman.model.ids import ClusterID
 from steersman.pipeline import Pipeline
 from steersman.server.engine import Engine
-from steersman.server.sources import Source, Sources
+from steersman.server.sources import Run, Source, Sources
 from steersman.server.transport import XDSServer
 from steersman.settings import Settings
 from steersman.sources.ca import CertificateAuthority
@@ -140,12 +140,12 @@ class Server:
             self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, partial(self._ignored, name)))
         self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))
         self.feeds.add(Source("dns", "dns", "resolv.conf", None))
-        clusters = tuple(self.directories)
-        return [
-            tasks.create_task(self.feeds.supervise(clusters, lambda: self.files.run), name="files"),
-            tasks.create_task(self.feeds.supervise(("ca",), lambda: self.ca.run), name="ca"),
-            tasks.create_task(self.feeds.supervise(("dns",), lambda: self.resolver.run), name="dns"),
-        ]
+        feeding: dict[tuple[str, ...], Run] = {
+            tuple(self.directories): self.files.run,
+            ("ca",): self.ca.run,
+            ("dns",): self.resolver.run,
+        }
+        return [tasks.create_task(self.feeds.supervise(names, run), name=f"source-{names[0]}") for names, run in feeding.items()]
 
     def _ignored(self, cluster: ClusterID) -> int:
         return sum(self.files.ignored[cluster].values())

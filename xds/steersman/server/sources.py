@@ -102,19 +102,19 @@ class Sources:
             except TimeoutError:
                 continue
 
-    async def supervise(self, names: Sequence[str], start: Callable[[], Run]) -> None:
+    async def supervise(self, names: Sequence[str], run: Run) -> None:
         """Runs what feeds these sources for ever. What it raises costs these sources' changes until it is started afresh, nothing else."""
         wait = _RETRY_FIRST
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                await start()(self.emit)
+                await run(self.emit)
                 error = "it ended by itself"
             except SteersmanError as failure:
                 error = str(failure)
                 log.error("source %s failed: %s; what it told stays served, it is tried again", "/".join(names), failure)
             except Exception as failure:  # the loop that owns this radius: one source
-                error = f"{type(failure).__name__}: {failure}"
+                error = _described(failure)
                 self._counters.internal_errors += 1
                 log.exception("source %s failed; what it told stays served, it is started afresh", "/".join(names))
             for name in names:
@@ -146,3 +146,10 @@ class Sources:
             return []
         origins = self._engine.pipeline.origins
         return [Delete(kind=cause[0], key=cause[1]) for cause, at in origins.items() if at.source == source.name and cause not in told]
+
+
+def _described(failure: Exception) -> str:
+    """Of several that came together, the first."""
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return f"{type(failure).__name__}: {failure}"

@@ -1,10 +1,12 @@
 """Directories of Kubernetes YAML and JSON, watched: each stands for a cluster.
 
-One task owns everything. It sleeps until files change, reads them in a thread, parses YAML and what is big in a process, decodes in steps
-of a few milliseconds, and emits what changed as one batch. Events only say where to look; what counts is what is found there.
+One task watches all of them, since watching costs, and each has a task of its own, so that one that is slow to read holds up nobody else.
+That sleeps until files change, reads them in a thread, parses YAML and what is big in a process, decodes in steps of a few milliseconds,
+and emits what changed as one batch. Events only say where to look; what counts is what is found there.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,10 +98,11 @@ def read_directory(cluster: ClusterID, path: Path, clock: Callable[[], float] = 
 
 
 class Pace:
-    """Lets the rest of the event loop run every STEP seconds, over however many things are done meanwhile."""
+    """Lets the rest of the event loop run every STEP seconds, over however many things are done meanwhile, in however many tasks."""
 
     def __init__(self) -> None:
         self._until = 0.0
+        self._turn = asyncio.Lock()
 
     async def run(self, steps: Steps[T]) -> T:
         """The result of the steps."""
@@ -111,8 +114,9 @@ class Pace:
                 result: T = done.value
                 return result
             if now() >= self._until:
-                await asyncio.sleep(0)
-                self._until = now() + STEP
+                async with self._turn:  # one task a round of the loop, the others wait in line
+                    await asyncio.sleep(0)
+                    self._until = now() + STEP
 
 
 class _Wait:
@@ -126,30 +130,6 @@ class _Wait:
         self.next = now + _BUSY_RETRY
 
 
-class _Watched:
-    """One cluster's directory."""
-
-    def __init__(self, cluster: ClusterID, path: Path) -> None:
-        self.cluster = cluster
-        self.path = path
-        self.watched = str(path.absolute())
-        self.reader = DirectoryReader(cluster, str(path))
-        self.identity: tuple[int, int] | None = None
-        self.synced = False
-        self.busy: dict[str, _Wait] = {}
-        self.rescan_at = 0.0
-        self.again_at: float | None = None
-        self.tells_writers = True
-
-    def look(self) -> tuple[int, int] | None:
-        """Which directory stands at the path; None if none does."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino) if self.path.is_dir() else None
-
-
 class _Look:
     """What to look at in a directory: all of it, or these files."""
 
@@ -158,6 +138,64 @@ class _Look:
     def __init__(self) -> None:
         self.everything = False
         self.files: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.files)
+
+
+class _Watched:
+    """One cluster's directory. `look`: where to look next; whoever adds to it sets `wanted`. `identity`: which directory is watched."""
+
+    def __init__(self, cluster: ClusterID, path: Path) -> None:
+        self.cluster = cluster
+        self.path = path
+        self.watched = str(path.absolute())
+        self.reader = DirectoryReader(cluster, str(path))
+        self.pool = ThreadPoolExecutor(1, f"steersman-files-{cluster}")
+        self.look = _Look()
+        self.wanted = asyncio.Event()
+        self.identity: tuple[int, int] | None = None
+        self.identified = asyncio.Event()
+        self.synced = False
+        self.busy: dict[str, _Wait] = {}
+        self.check_at = 0.0
+        self.rescan_at = math.inf
+        self.again_at: float | None = None
+        self.tells_writers = True
+
+    def standing(self) -> tuple[int, int] | None:
+        """Which directory stands at the path; None if none does."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if self.path.is_dir() else None
+
+    def want(self, *files: str, everything: bool = False) -> None:
+        self.look.files.update(files)
+        self.look.everything = self.look.everything or everything
+        self.wanted.set()
+
+    async def until_due(self) -> None:
+        """Returns when there is something to look at, or something is to be looked at again."""
+        wakes = (self.check_at, self.rescan_at, *(wait.next for wait in self.busy.values()))
+        try:
+            async with asyncio.timeout_at(min(wakes)):
+                await self.wanted.wait()
+        except TimeoutError:
+            pass
+        self.wanted.clear()
+
+    def take(self, now: float) -> _Look:
+        """What to look at now."""
+        look, self.look = self.look, _Look()
+        look.files.update(path for path, wait in self.busy.items() if wait.next <= now)
+        look.everything = look.everything or self.rescan_at <= now
+        return look
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In the one that belongs to the directory: a disk that does not answer holds up nobody else."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, partial(function, *args, **kwargs))
 
 
 class FileSource:
@@ -178,54 +216,47 @@ class FileSource:
     async def run(self, emit: Emit) -> None:
         """Emits facts for ever: all of each directory and its Synced first, then what changes. Each run starts from nothing."""
         self._all = self._afresh()
-        self._pool = ThreadPoolExecutor(1, "steersman-files")
+        self._rewatch = asyncio.Event()
         try:
-            async with Parser() as parser:
+            async with asyncio.TaskGroup() as tasks:
+                for one in self._all:
+                    tasks.create_task(self._follow(one, emit), name=f"files {one.cluster}")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_CHECK):
+                        for one in self._all:
+                            await one.identified.wait()
                 while True:
-                    await self._watch(parser, emit)
+                    await self._watch()
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for one in self._all:
+                one.pool.shutdown(wait=False, cancel_futures=True)
 
     def _afresh(self) -> list[_Watched]:
         return [_Watched(cluster, path) for cluster, path in self._directories.items()]
 
     # --- where to look
 
-    async def _watch(self, parser: Parser, emit: Emit) -> None:
+    async def _watch(self) -> None:
         """Until a directory is another than the one that is watched."""
-        loop = asyncio.get_running_loop()
-        identities = await self._in_thread(self._identities)
-        for one, identity in zip(self._all, identities, strict=True):
-            one.identity = identity
+        self._rewatch.clear()
         changes = self._changes(sorted({one.watched for one in self._all if one.identity is not None}))
         pending = asyncio.ensure_future(anext(changes))
+        rewatch = asyncio.ensure_future(self._rewatch.wait())
         await asyncio.sleep(0)  # the watch stands before the first look, so that nothing is missed between them
-        work = {one: _Look() for one in self._all}
-        for look in work.values():
-            look.everything = True
-        check_at = loop.time() + _CHECK
+        for one in self._all:
+            one.want(everything=True)
         try:
-            while True:
-                await self._settle(work, parser, emit)
-                wakes = [check_at, *(one.rescan_at for one in self._all), *(wait.next for one in self._all for wait in one.busy.values())]
-                await asyncio.wait({pending}, timeout=max(0.0, min(wakes) - loop.time()))
-                work = {}
+            while not rewatch.done():
+                await asyncio.wait({pending, rewatch}, return_when=asyncio.FIRST_COMPLETED)
                 if pending.done():
-                    self._add_changes(work, pending.result(), loop.time())
+                    self._distribute(pending.result())
                     pending = asyncio.ensure_future(anext(changes))
-                self._add_due(work, loop.time())
-                if loop.time() >= check_at:
-                    if await self._in_thread(self._identities) != [one.identity for one in self._all]:
-                        return
-                    check_at = loop.time() + _CHECK
         finally:
+            rewatch.cancel()
             pending.cancel()
             with suppress(asyncio.CancelledError, StopAsyncIteration):
                 await pending
             await changes.aclose()
-
-    def _identities(self) -> list[tuple[int, int] | None]:
-        return [one.look() for one in self._all]
 
     async def _changes(self, paths: list[str]) -> AsyncGenerator[set[tuple[watchfiles.Change, str]], None]:
         """Paths where something happened. Where the system refuses to watch, none ever: directories are then looked at every second."""
@@ -240,49 +271,49 @@ class FileSource:
                 self._refusal = _unwatched(str(error))
         await asyncio.get_running_loop().create_future()
 
-    def _add_changes(self, work: dict[_Watched, _Look], changes: set[tuple[watchfiles.Change, str]], now: float) -> None:
+    def _distribute(self, changes: set[tuple[watchfiles.Change, str]]) -> None:
         for _, path in changes:
             for one in self._all:
                 if path == one.watched:
-                    work.setdefault(one, _Look()).everything = True
                     one.identity = None  # whatever stands there now, it is not known to be what is watched
+                    one.want(everything=True)
                 elif path.startswith(f"{one.watched}/"):
-                    self._add_change(work, one, path[len(one.watched) + 1 :], now)
-
-    def _add_change(self, work: dict[_Watched, _Look], one: _Watched, path: str, now: float) -> None:
-        """A file is looked at by itself; everything after a change of directories, or of the `..data` of a Kubernetes volume."""
-        if is_hidden(path):
-            if any(part.startswith("..") for part in path.split("/")):
-                work.setdefault(one, _Look()).everything = True
-        elif format_of(path) is not None and path.rpartition("/")[0] in one.reader.directories:
-            work.setdefault(one, _Look()).files.add(path)
-        elif format_of(path) is not None or path in one.reader.directories or (one.path / path).is_dir():
-            work.setdefault(one, _Look()).everything = True
-            one.again_at = now + _AFTER_DIRECTORY
-
-    def _add_due(self, work: dict[_Watched, _Look], now: float) -> None:
-        for one in self._all:
-            due = [path for path, wait in one.busy.items() if wait.next <= now]
-            if due:
-                work.setdefault(one, _Look()).files.update(due)
-            if one.rescan_at <= now:
-                work.setdefault(one, _Look()).everything = True
+                    _add_change(one, path[len(one.watched) + 1 :])
 
     # --- looking
 
-    async def _settle(self, work: dict[_Watched, _Look], parser: Parser, emit: Emit) -> None:
+    async def _follow(self, one: _Watched, emit: Emit) -> None:
+        """One directory's task."""
+        loop = asyncio.get_running_loop()
+        async with Parser() as parser:
+            while True:
+                if loop.time() >= one.check_at:
+                    await self._identify(one)
+                    one.check_at = loop.time() + _CHECK
+                look = one.take(loop.time())
+                if look:
+                    await self._settle(one, look, parser, emit)
+                else:
+                    await one.until_due()
+
+    async def _identify(self, one: _Watched) -> None:
+        standing = await one.in_thread(one.standing)
+        if standing != one.identity:
+            one.identity = standing
+            self._rewatch.set()
+        one.identified.set()
+
+    async def _settle(self, one: _Watched, look: _Look, parser: Parser, emit: Emit) -> None:
         """Reads what there is to read, and tells what it changes in one batch."""
-        facts: list[Fact] = []
-        for one, look in work.items():
-            present = await self._list(one, look) if look.everything else True
-            if present:
-                present = await self._read(one, sorted(look.files), parser)
-            if not present:
-                one.reader.directory.trouble("", _missing(one.path))
-            facts += await self._pace.run(one.reader.directory.facts(self._clock()))
-            if present and not one.synced:
-                one.synced = True
-                facts.append(Synced(source=one.cluster))
+        present = await self._list(one, look) if look.everything else True
+        if present:
+            present = await self._read(one, sorted(look.files), parser)
+        if not present:
+            one.reader.directory.trouble("", _missing(one.path))
+        facts = await self._pace.run(one.reader.directory.facts(self._clock()))
+        if present and not one.synced:
+            one.synced = True
+            facts.append(Synced(source=one.cluster))
         if facts:
             emit(facts)
 
@@ -290,7 +321,7 @@ class FileSource:
         """Adds the files that look changed; False if there is no directory."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        found = await self._in_thread(_list, one, self._clock())
+        found = await one.in_thread(_list, one, self._clock())
         now = loop.time()
         one.rescan_at = now + max(_RESCAN if self._refusal is None else _CHECK, _RESCAN_SHARE * (now - started))
         if one.again_at is not None:
@@ -305,7 +336,7 @@ class FileSource:
         """Reads these files and takes in what they hold; False if there is no directory any more: then they only seem to be gone."""
         for start in range(0, len(paths), _READ_AT_ONCE):
             batch = {path: self._is_patient(one, path) for path in paths[start : start + _READ_AT_ONCE]}
-            results = await self._in_thread(_read_all, one, batch)
+            results = await one.in_thread(_read_all, one, batch)
             if results is None:
                 return False
             for path, result in results.items():
@@ -357,8 +388,17 @@ class FileSource:
         if now - wait.first > _BUSY_REPORTED:
             one.reader.trouble(path, _being_written(now - wait.first))
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+def _add_change(one: _Watched, path: str) -> None:
+    """A file is looked at by itself; everything after a change of directories, or of the `..data` of a Kubernetes volume."""
+    if is_hidden(path):
+        if any(part.startswith("..") for part in path.split("/")):
+            one.want(everything=True)
+    elif format_of(path) is not None and path.rpartition("/")[0] in one.reader.directories:
+        one.want(path)
+    elif format_of(path) is not None or path in one.reader.directories or (one.path / path).is_dir():
+        one.again_at = asyncio.get_running_loop().time() + _AFTER_DIRECTORY
+        one.want(everything=True)
 
 
 def _list(one: _Watched, now: float) -> Listing | None:
@@ -371,7 +411,7 @@ def _list(one: _Watched, now: float) -> Listing | None:
 def _read_all(one: _Watched, paths: Mapping[str, bool]) -> dict[str, Text | Gone | Busy | Unreadable] | None:
     """What became of each file (the value: whether to wait for its writer). None if some are gone, and so is the directory."""
     results = {path: read(one.path / path, even_if_busy=not patient) for path, patient in paths.items()}
-    if any(isinstance(result, Gone) for result in results.values()) and one.look() is None:
+    if any(isinstance(result, Gone) for result in results.values()) and one.standing() is None:
         return None
     return results
 
