@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.alone]
 ROUNDS = 15
 ALLOWED = 0.050
 """Seconds from the rename to the address in Envoy, in the median."""
-PODS = 80
+PODS = 110
 
 
 @pytest.fixture(scope="module")
