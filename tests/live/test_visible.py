@@ -69,6 +69,7 @@ def test_a_pod_that_becomes_ready_is_in_envoy_within_50_ms(
         staged.rename(directory.path / file)
         while not has():
             assert time.perf_counter() - started < 10
+            time.sleep(0.001)
         taken.append(time.perf_counter() - started)
     connection.close()
     shown = " ".join(f"{1000 * one:.1f}" for one in sorted(taken))
