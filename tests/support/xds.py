@@ -1,7 +1,7 @@
 """Resources of a few letters, a mesh of tables, and transcripts: what goes into a stream, what it does, in words that fit a line."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from steersman.ads.delta import DeltaStream
 from steersman.ads.messages import Action, DeltaRequested, ErrorDetail, Request, Requested, Send, Variant
@@ -48,12 +48,18 @@ def _response(send: Send) -> str:
     return " ".join([f"{short}:", *words])
 
 
+class Told(Protocol):
+    """A stream, or the connection around one."""
+
+    def changed(self, type_url: str, changes: Sequence[Change]) -> None: ...
+
+
 class Mesh:
     """Tables of every type, and the streams that stand at them and are told of every change at once."""
 
     def __init__(self, ready: bool = True) -> None:
         self.tables = {type_url: ResourceTable(type_url) for type_url in TYPES}
-        self.streams: list[Stream[Any]] = []
+        self.streams: list[Told] = []
         if ready:
             for table in self.tables.values():
                 table.replace(())

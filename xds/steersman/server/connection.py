@@ -16,6 +16,7 @@ from steersman.admin.counters import Counters
 from steersman.admin.state import ConnectionStatus
 from steersman.ads import codec
 from steersman.ads.delta import DeltaStream
+from steersman.ads.limits import PATIENCE, Patience
 from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
@@ -38,6 +39,12 @@ _LAST_WRITE: Final = 0.5
 """Seconds that a response gets to be written out before its stream ends: a status can't overtake it."""
 
 
+_NAMED: Final = 10
+"""Names listed in a line of the log."""
+_SHOWN: Final = 200
+"""Characters shown of what a client calls itself."""
+
+
 class Transport(Protocol):
     """One stream's bytes. `peer`: the client's address as gRPC writes it."""
 
@@ -47,7 +54,10 @@ class Transport(Protocol):
         """The next message; None when the client has said all that it had to say."""
 
     async def write(self, message: bytes) -> None:
-        """Returns when there is room for another: a client that doesn't read holds its writer here."""
+        """Returns when there is room for another: a client that doesn't read holds its writer here.
+
+        Raises ConnectionError where the client is gone.
+        """
 
 
 class Standing(Protocol):
@@ -75,7 +85,15 @@ class Connection:
     """One stream. The server tells it `changed`, `retabled` and `drain`, each in the turn in which the tables moved; `run` is its life."""
 
     def __init__(
-        self, serving: Serving, transport: Transport, variant: Variant, counters: Counters, shared: Shared, *, secrets: bool
+        self,
+        serving: Serving,
+        transport: Transport,
+        variant: Variant,
+        counters: Counters,
+        shared: Shared,
+        *,
+        secrets: bool,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.id = f"{next(_IDS):x}"
         self.peer = transport.peer
@@ -86,6 +104,7 @@ class Connection:
         self._counters = counters
         self._shared = shared
         self._secrets = secrets
+        self._patience = patience
         self._connected = time.time()
         self._proxy = Proxy(id="")
         self._agent = ""
@@ -97,6 +116,8 @@ class Connection:
         self._since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._close: Close | None = None
+        self._last = False
+        self._renamed = False
 
     # -- told by the server ---------------------------------------------------------------------------------------------------
 
@@ -141,14 +162,18 @@ class Connection:
                 self.ended = "OK"
                 return None
             opening = codec.opening(self._variant, raw, self.peer)
+            del raw  # an Envoy's first request takes 60 KB, and it may be long until there is another
             self._proxy, self._agent = opening.proxy, opening.agent
             self._standing = await self._serving.attach(opening.proxy, self)
             self._stream = self._opened(opening)
             writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
             writer.add_done_callback(self._written)
-            self._received(opening.request)
-            while (raw := await self._transport.read()) is not None:
-                self._received(codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw))
+            self._perform(self._stream.receive(opening.request, asyncio.get_running_loop().time()))
+            del opening
+            while await self._received():
+                pass
+            self._last = True
+            await self._finished(writer)
             self.ended = "OK"
             return None
         except ProtocolError as error:
@@ -173,23 +198,40 @@ class Connection:
         if not self._secrets:
             tables[SDS] = _NO_SECRETS
         kind = DeltaStream if self._variant is Variant.DELTA else SotwStream
-        return kind(tables, node_id=opening.request.node_id, nonces=f"{self.id}-", shared=self._shared, largest=opening.largest)
+        return kind(
+            tables,
+            node_id=opening.request.node_id,
+            nonces=f"{self.id}-",
+            shared=self._shared,
+            patience=self._patience,
+            largest=opening.largest,
+        )
 
     async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:
         assert self._close is not None
         self.ended = self._close.code
         if writer is not None:
-            self._wake.set()
-            await asyncio.wait({writer}, timeout=_LAST_WRITE)
+            await self._finished(writer)
         return self._close
 
-    def _received(self, request: Any) -> None:
+    async def _finished(self, writer: "asyncio.Task[None]") -> None:
+        """Lets the writer end what it has begun, if the client reads."""
+        self._wake.set()
+        await asyncio.wait({writer}, timeout=_LAST_WRITE)
+
+    async def _received(self) -> bool:
+        """Takes in the next request; False when there is none. Keeps nothing of it while it waits for another."""
+        raw = await self._transport.read()
+        if raw is None:
+            return False
+        request = codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw)
         self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
+        return True
 
     async def _write(self) -> None:
         """Writes what is due, one response after the other; what changes while the client doesn't read waits in the tables."""
         loop = asyncio.get_running_loop()
-        while self._close is None:
+        while self._close is None and not (self._last and not self._wake.is_set()):
             await self._wake.wait()
             self._wake.clear()
             since, self._since = self._since, None
@@ -202,9 +244,20 @@ class Connection:
 
     def _written(self, writer: asyncio.Task[None]) -> None:
         """The writer ends only with the stream; if it failed, the client is gone or we have a bug."""
-        if not writer.cancelled() and (error := writer.exception()) is not None and self._close is None:
+        if writer.cancelled() or (error := writer.exception()) is None or self._close is not None:
+            return
+        if isinstance(error, ConnectionError):
             log.info("stream %s of %s ended while it was written to: %s", self.id, self._proxy.id, error)
             self._end(Close("UNAVAILABLE", "the stream broke"))
+        else:
+            self._end(self.failed(error))
+
+    def failed(self, error: BaseException) -> Close:
+        """A bug of ours costs this stream, and no other. The status for the client."""
+        self._counters.internal_errors += 1
+        self.ended = "INTERNAL"
+        log.error("stream %s of %s failed by a bug; it is ended, the others go on", self.id, self._proxy.id, exc_info=error)
+        return Close("INTERNAL", "a bug of the server ended this stream; its log says more")
 
     def _end(self, close: Close) -> None:
         if self._close is None:
@@ -246,18 +299,26 @@ class Connection:
                 pass
             case Nacked():
                 counters.rejects[_short(action.type_url)] += 1
-                words = (_short(action.type_url), ", ".join(action.names), self._proxy.id, self.peer, action.error.text)
+                words = (_short(action.type_url), _listed(action.names), self._proxy.id, self.peer, action.error.text)
                 log.warning("NACK of %s %s by %s (%s), which keeps what it had: %s", *words)
             case Stale():
                 counters.expired_nonces[_short(action.type_url)] += 1
             case Withheld():
                 log.error("%s %s has %d bytes, too many for %s, which is told of an error instead", *_named(action), self._proxy.id)
             case NodeChanged():
-                log.warning("%s calls itself %s in mid-stream: ignored, the first name holds", self._proxy.id, action.node_id)
+                if not self._renamed:
+                    log.warning("%s calls itself %s in mid-stream: ignored, the first name holds", self._proxy.id, action.node_id[:_SHOWN])
+                self._renamed = True
             case Close():
                 self._end(action)
             case _:
                 assert_never(action)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A log line's worth of names."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _named(withheld: Withheld) -> tuple[str, str, int]:

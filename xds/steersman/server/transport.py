@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc
 
 from steersman.admin.counters import Counters
+from steersman.ads.limits import PATIENCE, Patience
 from steersman.ads.messages import Variant
 from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
@@ -52,7 +53,10 @@ class GrpcTransport:
 
     async def write(self, message: bytes) -> None:
         self._held = True
-        await self._context.write(message)
+        try:
+            await self._context.write(message)
+        except (grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+            raise ConnectionError(str(error)) from error
         self._held = False
 
     async def end(self, code: grpc.StatusCode, text: str) -> None:
@@ -67,12 +71,13 @@ class GrpcTransport:
 
 
 class XDSServer:
-    """The xDS address: accepts streams from `start` on, until `stop`."""
+    """The xDS address: accepts streams from `start` on, until `stop`. `patience`: with its clients."""
 
-    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters) -> None:
+    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters, patience: Patience = PATIENCE) -> None:
         self._serving = serving
         self._settings = settings
         self._counters = counters
+        self._patience = patience
         self._shared = Shared()
         self._connections: dict[Connection, None] = {}
         self._server: Any = None
@@ -114,11 +119,15 @@ class XDSServer:
             transport = GrpcTransport(context)
             if self._draining:
                 await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
-            connection = Connection(self._serving, transport, variant, self._counters, self._shared, secrets=self._secrets)
+            connection = Connection(
+                self._serving, transport, variant, self._counters, self._shared, secrets=self._secrets, patience=self._patience
+            )
             self._connections[connection] = None
             self._counters.streams[variant] += 1
             try:
                 end = await connection.run()
+            except Exception as error:  # noqa: BLE001 - what a stream costs ends here
+                end = connection.failed(error)
             finally:
                 del self._connections[connection]
                 self._counters.closed[connection.ended] += 1

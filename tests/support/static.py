@@ -1,0 +1,88 @@
+"""An xDS server over tables that a test writes by hand: everything but a mesh."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from steersman.admin.counters import Counters
+from steersman.ads.limits import PATIENCE, Patience
+from steersman.model.proxy import Proxy
+from steersman.server.connection import Connection
+from steersman.server.transport import XDSServer
+from steersman.settings import Address, XDSSettings
+from steersman.snapshot.table import Table
+from tests.support.xds import Mesh
+
+
+class Place:
+    """Where a stream stands: at the mesh's tables. `holds`: what it said it needs, by type."""
+
+    def __init__(self, serving: "Serving", proxy: Proxy, connection: Connection) -> None:
+        self.proxy = proxy
+        self.connection = connection
+        self.holds: dict[str, frozenset[str] | None] = {}
+        self._serving = serving
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        return self._serving.mesh.tables
+
+    def hold(self, type_url: str, names: frozenset[str] | None) -> None:
+        self.holds[type_url] = names
+
+    def release(self) -> None:
+        self._serving.places.remove(self)
+        self._serving.mesh.streams.remove(self.connection)
+
+
+class Serving:
+    """Lets every proxy stand at the mesh's tables, once it is `ready`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.places: list[Place] = []
+
+    async def attach(self, proxy: Proxy, connection: Connection) -> Place:
+        await self.ready.wait()
+        place = Place(self, proxy, connection)
+        self.places.append(place)
+        self.mesh.streams.append(connection)
+        return place
+
+
+class StaticServer:
+    """A running one. `address`: where it listens."""
+
+    def __init__(self, mesh: Mesh, serving: Serving, server: XDSServer, counters: Counters, address: str) -> None:
+        self.mesh = mesh
+        self.serving = serving
+        self.xds = server
+        self.counters = counters
+        self.address = address
+
+    @property
+    def places(self) -> list[Place]:
+        return self.serving.places
+
+
+@asynccontextmanager
+async def static_server(
+    mesh: Mesh, *, host: str = "127.0.0.1", insecure_secrets: bool = False, patience: Patience = PATIENCE
+) -> AsyncIterator[StaticServer]:
+    """A server for that mesh on a free port, in this loop."""
+    serving, counters = Serving(mesh), Counters()
+    server = XDSServer(serving, XDSSettings(address=Address(host, 0), insecure_secrets=insecure_secrets), counters, patience)
+    port = await server.start()
+    try:
+        yield StaticServer(mesh, serving, server, counters, f"127.0.0.1:{port}")
+    finally:
+        await server.stop()
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Returns once it is so."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - what a client makes of it sets no event here
+            await asyncio.sleep(0.005)
