@@ -199,8 +199,10 @@ class Pipeline:
             settled = yield from self.graph.settling()
             computed += settled.computed
             changed.update(dict.fromkeys(settled.changed))
+            yield
             if absorb is not None:
                 absorb(settled.changed)
+                yield
             if self.graph.settled:
                 break
         self.generation += 1

@@ -372,7 +372,8 @@ class Graph:
                 return result
 
     def settling(self) -> Generator[None, None, Settled]:
-        """The same in steps: yields after each computed node, so that the caller can give way. No facts may be written meanwhile.
+        """The same in steps: yields after each node that is computed or forgotten, so that the caller can give way. No facts may be written
+        meanwhile.
 
         Returns (as the generator's value) what changed since the last one that ran to its end.
         """
@@ -384,7 +385,7 @@ class Graph:
                 if self._recomputed(node):
                     self._moved(node)
                 yield
-        self._unlink()
+        yield from self._unlinking()
         changed = tuple(NodeRef(node.plan.collection, node.key) for node in self._changed)
         self._changed.clear()
         return Settled(changed, computed)
@@ -450,7 +451,13 @@ class Graph:
 
     def _unlink(self) -> None:
         """Forgets what nobody reads and nobody demands, and what only that was read by."""
+        for _ in self._unlinking():
+            pass
+
+    def _unlinking(self) -> Generator[None, None, None]:
+        """The same, step by step."""
         while self._loose:
+            yield
             node, _ = self._loose.popitem()
             if node.demand or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
                 continue

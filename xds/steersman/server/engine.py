@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 STEP = 0.010
 """Seconds of the event loop that a turn takes at a stretch."""
+_ROUNDS = 4
+"""Rounds of the loop between two stretches. A question over HTTP takes that many; with one, each would wait for a stretch."""
 
 
 class Wants(Protocol):
@@ -194,7 +196,7 @@ class Engine:
             for fact in entry:
                 self.pipeline.apply((fact,))
                 if loop.time() >= until:
-                    await asyncio.sleep(0)
+                    await _give_way()
                     until = loop.time() + STEP
         run = self.pipeline.settling(self.cache.absorb)
         while True:
@@ -203,7 +205,7 @@ class Engine:
             except StopIteration as end:
                 return self.cache.publish(end.value)
             if loop.time() >= until:
-                await asyncio.sleep(0)
+                await _give_way()
                 until = loop.time() + STEP
 
     def _count(self, published: Published) -> None:
@@ -235,3 +237,8 @@ class Engine:
         if self.pipeline.graph.take_wants_changed():
             self._wants.want_leaves(self.pipeline.graph.wanted(LEAVES))
             self._wants.want_names(self.pipeline.graph.wanted(RESOLVED))
+
+
+async def _give_way() -> None:
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
