@@ -95,4 +95,8 @@ class Parser:
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
+            # An answer that was too much for the reader's buffer stopped its reading: until it is taken the end of the pipe isn't seen,
+            # nor, with it, the end of the process.
+            assert process.stdout is not None
+            await process.stdout.read()
             return await process.wait()
