@@ -237,6 +237,20 @@ def test_c40_sotw_a_cluster_that_comes_back_different_is_an_update() -> None:
     assert client.gets() == ["cds: x=2 y", "eds: x"]
 
 
+def test_c40_sotw_a_cluster_that_is_gone_before_its_endpoints_were_asked_for_does_not_warm_for_nothing() -> None:
+    """Envoy would wait 15 s for endpoints that nobody has any more, and hold back the ACK of all clusters meanwhile."""
+    mesh = Mesh()
+    client = connected(mesh, Variant.SOTW)
+    mesh.wave(cds="z", eds="z", rds="r=to-z")
+    assert client.gets() == ["cds: x y z"]
+    mesh.wave(cds="-z", eds="-z", rds="r=to-x")
+    assert client.gets() == []
+    assert client.asks(EDS, "x", "y", "z", "other") == ["eds: \n\x01z"]
+    client.confirms(EDS)
+    assert client.confirms(CDS) == ["cds: x y"]
+    assert client.confirms(CDS) == []
+
+
 def test_c40_sotw_a_cluster_lingers_as_it_was_last_known_and_may_come_back_as_before() -> None:
     mesh = Mesh()
     client = connected(mesh, Variant.SOTW)

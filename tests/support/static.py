@@ -69,14 +69,14 @@ class StaticServer:
 
 @asynccontextmanager
 async def static_server(
-    mesh: Mesh, *, host: str = "127.0.0.1", insecure_secrets: bool = False, patience: Patience = PATIENCE
+    mesh: Mesh, *, host: str = "127.0.0.1", port: int = 0, insecure_secrets: bool = False, patience: Patience = PATIENCE
 ) -> AsyncIterator[StaticServer]:
-    """A server for that mesh on a free port, in this loop."""
+    """A server for that mesh in this loop; port 0: a free one."""
     serving, counters = Serving(mesh), Counters()
-    server = XDSServer(serving, XDSSettings(address=Address(host, 0), insecure_secrets=insecure_secrets), counters, patience)
-    port = await server.start()
+    server = XDSServer(serving, XDSSettings(address=Address(host, port), insecure_secrets=insecure_secrets), counters, patience)
+    bound = await server.start()
     try:
-        yield StaticServer(mesh, serving, server, counters, f"127.0.0.1:{port}")
+        yield StaticServer(mesh, serving, server, counters, f"127.0.0.1:{bound}")
     finally:
         await server.stop()
 

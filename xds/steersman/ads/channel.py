@@ -68,15 +68,15 @@ class Batch(msgspec.Struct):
     """What is to be said at once.
 
     `withheld`: resources that are too large for this client, with their bytes; they are among the refused. `adds`: some of the resources
-    are new to the client, and it did not ask for them. `vanished`: some of the removed were held by the client.
+    are new to the client, and it did not ask for them. `missing`: those of the removed that it asked for; the others were held by it.
     """
 
     resources: list[Resource]
     removed: list[str]
     refused: list[tuple[str, Refused]]
     withheld: list[tuple[str, int]]
+    missing: list[str]
     adds: bool = False
-    vanished: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.resources or self.removed or self.refused)
@@ -229,7 +229,7 @@ class Channel:
         `hold`: only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always is. `limit`:
         bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client can take.
         """
-        batch = Batch([], [], [], [])
+        batch = Batch([], [], [], [], [])
         room = limit if limit is not None else 1 << 62
         for name in sorted(self.dirty):
             held = self.dirty[name]
@@ -261,7 +261,8 @@ class Channel:
                 if room < 0 and batch:
                     break
                 batch.removed.append(name)
-                batch.vanished = batch.vanished or held != ASKED
+                if held == ASKED:
+                    batch.missing.append(name)
             del self.dirty[name]
         return batch
 

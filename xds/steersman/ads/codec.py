@@ -7,6 +7,7 @@ The bytes equal those of protobuf's deterministic serialisation: fields in order
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
@@ -14,7 +15,7 @@ from steersman.ads.messages import DeltaRequested, ErrorDetail, Request, Request
 from steersman.ads.node import agent_of, proxy_of
 from steersman.errors import ProtocolError
 from steersman.model.proxy import Proxy
-from steersman.resources.resource import Resource
+from steersman.resources.resource import Resource, of_message
 from steersman.snapshot.table import Refused
 
 _LARGEST_FOR_GRPC: Final = 4 * 1024 * 1024 - 16 * 1024
@@ -70,6 +71,11 @@ def encode(send: Send) -> bytes:
         response.spliced = _delta_spliced(response) if response.variant is Variant.DELTA else _sotw_spliced(response)
     before, after = response.spliced
     return b"".join((before, _string(_NONCE, send.nonce), after))
+
+
+def no_endpoints(cluster: str) -> Resource:
+    """A ClusterLoadAssignment that says that the cluster has none."""
+    return of_message(cluster, endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster))
 
 
 # -- requests -----------------------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """State of the world: each request holds the whole subscription, and a response the whole state, of types where absence means deletion."""
 
 from steersman.ads.channel import Batch, Channel
+from steersman.ads.codec import no_endpoints
 from steersman.ads.messages import FULL_STATE, Action, Requested, Variant
 from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
+from steersman.names import CDS, EDS
 from steersman.snapshot.table import LARGE, PENDING
 
 
@@ -67,11 +69,23 @@ class SotwStream(Stream[Requested]):
         if channel.owed and not (hold and channel.dirty):
             channel.owed = False
             return batch
-        return batch if batch.resources or batch.refused or batch.vanished else None
+        return batch if batch.resources or batch.refused or len(batch.removed) > len(batch.missing) else None
 
     def _partial(self, channel: Channel, *, hold: bool) -> Batch | None:
         batch = channel.settle(hold=hold, removals=True, limit=LARGE, largest=self._largest)
+        if channel.type_url == EDS and batch.missing:
+            batch.resources += [no_endpoints(name) for name in batch.missing if self._lingers(name)]
+            batch.resources.sort(key=lambda resource: resource.name)
         return batch if batch.resources or batch.refused else None
+
+    def _lingers(self, cluster: str) -> bool:
+        """Whether the client has this cluster, though it is gone.
+
+        It would warm it for 15 s, and hold the ACK of all clusters back meanwhile, unless it gets endpoints. None will do, since it is
+        sent no route there before it has acknowledged the cluster.
+        """
+        clusters = self._channels.get(CDS)
+        return clusters is not None and bool(clusters.dirty.get(cluster)) and clusters.table.lookup(cluster) is None
 
 
 def _known(channel: Channel) -> bool:

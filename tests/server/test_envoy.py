@@ -1,0 +1,256 @@
+"""Real Envoys at tables that the test writes by hand: each step of the protocol alone. The numbers are those of docs/conformance.md."""
+
+import asyncio
+import http.client
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pytest
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+from steersman.ads.messages import Variant
+from steersman.names import CDS, EDS, LDS, RDS, SDS
+from steersman.resources.resource import Resource, of_message
+from steersman.server.bootstrap import Mode, envoy_bootstrap
+from tests.support.live import clusters, eventually, refusals, warming
+from tests.support.running import Envoy, free_port, http_app, loopback, started_envoy
+from tests.support.static import StaticServer, static_server, until
+from tests.support.xds import Mesh
+
+pytestmark = pytest.mark.envoy
+
+BOTH = pytest.mark.parametrize("variant", list(Variant))
+MODES = {Variant.SOTW: Mode.SOTW, Variant.DELTA: Mode.DELTA}
+OVER_ADS = {"ads": {}, "resource_api_version": "V3"}
+PROXY, APPS = loopback(230), loopback(231)
+
+T = TypeVar("T")
+
+
+def cluster(name: str, **fields: Any) -> Resource:
+    return made(Cluster(), name, {"type": "EDS", "eds_cluster_config": {"eds_config": OVER_ADS}, "connect_timeout": "1s", **fields})
+
+
+def endpoints(name: str, *ports: int) -> Resource:
+    listed = [{"endpoint": {"address": {"socket_address": {"address": APPS, "port_value": port}}}} for port in ports]
+    return made(ClusterLoadAssignment(), name, {"cluster_name": name, "endpoints": [{"lb_endpoints": listed}]})
+
+
+def listener(name: str, port: int, route: str) -> Resource:
+    router = {"@type": f"type.googleapis.com/{Router.DESCRIPTOR.full_name}"}
+    manager = {
+        "@type": f"type.googleapis.com/{HttpConnectionManager.DESCRIPTOR.full_name}",
+        "stat_prefix": name,
+        "rds": {"config_source": OVER_ADS, "route_config_name": route},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    bind = {"socket_address": {"address": PROXY, "port_value": port}}
+    return made(Listener(), name, {"name": name, "address": bind, "filter_chains": [chain]})
+
+
+def route(name: str, target: str) -> Resource:
+    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": target}}]}
+    return made(RouteConfiguration(), name, {"name": name, "virtual_hosts": [host]})
+
+
+def made(message: Message, name: str, fields: dict[str, Any]) -> Resource:
+    if "cluster_name" not in fields:
+        fields = {"name": name, **fields}
+    return of_message(name, ParseDict(fields, message))
+
+
+def wave(mesh: Mesh, put: dict[str, Iterable[Resource]], remove: dict[str, Iterable[str]] | None = None) -> None:
+    """All of it in one generation."""
+    gone = remove or {}
+    mesh.tell(
+        {
+            type_url: mesh.tables[type_url].apply(tuple(put.get(type_url, ())), remove=tuple(gone.get(type_url, ())))
+            for type_url in put | gone
+        }
+    )
+
+
+@asynccontextmanager
+async def at(server: StaticServer, variant: Variant, directory: Path) -> AsyncIterator[Envoy]:
+    """A ready Envoy that is connected to that server."""
+    bootstrap = envoy_bootstrap(node_id="bare", xds=server.address, admin=f"{PROXY}:{free_port(PROXY)}", mode=MODES[variant])
+    with ExitStack() as stack:
+        envoy = await asyncio.to_thread(stack.enter_context, started_envoy(bootstrap, directory, "envoy"))
+        try:
+            await asyncio.to_thread(envoy.wait_ready)
+            yield envoy
+            assert await asyncio.to_thread(refusals, envoy) == {}
+        finally:
+            await asyncio.to_thread(stack.close)
+
+
+async def sees(found: Callable[[], T], seconds: float = 10.0) -> T:
+    return await asyncio.to_thread(eventually, found, seconds, 0.005)
+
+
+async def settles(envoy: Envoy, server: StaticServer, seconds: float = 1.0) -> None:
+    """Nothing warms any more, and everything is acknowledged, within that time: Envoy's own patience is 15 s."""
+    connection = server.places[0].connection
+    await until(lambda: all(channel.acked == channel.sent or acked(channel) for channel in connection.status().channels), seconds)
+    await sees(lambda: warming(envoy) == {}, seconds)
+
+
+def acked(channel: Any) -> bool:
+    return channel.sent is None or (channel.acked is not None and channel.acked.nonce == channel.sent.nonce)
+
+
+@BOTH
+async def test_c27_c28_a_changed_cluster_is_warm_at_once_though_its_endpoints_are_the_same(variant: Variant, tmp_path: Path) -> None:
+    mesh = Mesh()
+    wave(mesh, {CDS: [cluster("a"), cluster("b")], EDS: [endpoints("a", 1), endpoints("b", 2)]})
+    async with static_server(mesh) as server, at(server, variant, tmp_path) as envoy:
+        await settles(envoy, server)
+        for seconds in (2, 3, 4):
+            wave(mesh, {CDS: [cluster("a", connect_timeout=f"{seconds}s")]})
+            await settles(envoy, server)
+            changed = "cluster_manager.cluster_modified$"
+            assert (await asyncio.to_thread(envoy.stats, changed))["cluster_manager.cluster_modified"] == seconds - 1
+
+
+@BOTH
+async def test_c11_missing_endpoints_hold_up_nobody_and_come_when_they_are_there(variant: Variant, tmp_path: Path) -> None:
+    mesh = Mesh()
+    wave(mesh, {CDS: [cluster("a"), cluster("late")], EDS: [endpoints("a", 1)]})
+    async with static_server(mesh) as server:
+        started = asyncio.get_running_loop().time()
+        if variant is Variant.SOTW:
+            wave(mesh, {EDS: [endpoints("late")]})  # state of the world has no word for what is missing: Envoy would wait 15 s
+        async with at(server, variant, tmp_path) as envoy:
+            await settles(envoy, server)
+            assert asyncio.get_running_loop().time() - started < 10
+            wave(mesh, {EDS: [endpoints("late", 7)]})
+            await sees(lambda: f"late::{APPS}:7::" in envoy.get("/clusters")[1])
+
+
+@BOTH
+async def test_c32_what_vanished_while_the_server_was_away_is_removed(variant: Variant, tmp_path: Path) -> None:
+    mesh = Mesh()
+    wave(mesh, {CDS: [cluster("a"), cluster("gone")], EDS: [endpoints("a", 1), endpoints("gone", 2)]})
+    async with static_server(mesh) as server:
+        port = int(server.address.rpartition(":")[2])
+        async with at(server, variant, tmp_path) as envoy:
+            await sees(lambda: clusters(envoy) == {"a", "gone"})
+            await server.xds.drain(0.1)
+            await server.xds.stop()
+            wave(mesh, {}, {CDS: ["gone"], EDS: ["gone"]})
+            async with static_server(mesh, port=port) as again:
+                await sees(lambda: clusters(envoy) == {"a"}, 20)
+                await settles(envoy, again)
+                assert again.counters.pushed_resources["eds"] == (0 if variant is Variant.DELTA else 1)
+
+
+@BOTH
+async def test_c31_a_restart_without_changes_sends_nothing_anew(variant: Variant, tmp_path: Path) -> None:
+    mesh = Mesh()
+    port = free_port(PROXY)
+    wave(mesh, {CDS: [cluster("a")], EDS: [endpoints("a", 1)], LDS: [listener("l", port, "r")], RDS: [route("r", "a")]})
+    async with static_server(mesh) as server, at(server, variant, tmp_path) as envoy:
+        await settles(envoy, server)
+        await server.xds.drain(0.1)
+        await server.xds.stop()
+        async with static_server(mesh, port=int(server.address.rpartition(":")[2])) as again:
+            await until(lambda: len(again.places) == 1 and len(again.places[0].holds) == 4, 20)
+            await settles(envoy, again)
+            assert again.counters.pushed_resources["cds"] == again.counters.pushed_resources["lds"] == 0
+            if variant is Variant.DELTA:
+                assert again.counters.pushed_resources.total() == 0
+            assert (await asyncio.to_thread(envoy.stats, "cluster_modified$"))["cluster_manager.cluster_modified"] == 0
+
+
+class Load:
+    """Requests without a pause. `seen`: how many by status, 0 for none."""
+
+    def __init__(self, port: int) -> None:
+        self.seen: Counter[int] = Counter()
+        self._port = port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection(PROXY, self._port, timeout=5)
+        while not self._stop.is_set():
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                answer.read()
+                self.seen[answer.status] += 1
+            except (OSError, http.client.HTTPException):
+                self.seen[0] += 1
+                connection.close()
+        connection.close()
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+
+
+@BOTH
+async def test_c39_c40_traffic_never_notices_that_clusters_come_and_go_under_its_route(variant: Variant, tmp_path: Path) -> None:
+    """Each generation has a cluster of a new name, the route to it, and no longer the one before."""
+    mesh = Mesh()
+    port, app = free_port(PROXY), free_port(APPS)
+    wave(mesh, {CDS: [cluster("c0")], EDS: [endpoints("c0", app)], LDS: [listener("l", port, "r")], RDS: [route("r", "c0")]})
+    with http_app(APPS, app):
+        async with static_server(mesh) as server, at(server, variant, tmp_path) as envoy:
+            await settles(envoy, server)
+            async with Load(port) as load:
+                await until(lambda: load.seen[200] > 10)
+                for number in range(1, 40):
+                    new, old = f"c{number}", f"c{number - 1}"
+                    wave(
+                        mesh,
+                        {CDS: [cluster(new)], EDS: [endpoints(new, app)], RDS: [route("r", new)]},
+                        {CDS: [old], EDS: [old]},
+                    )
+                    if number % 3 == 0:
+                        await settles(envoy, server, 2.0)
+                    else:
+                        await asyncio.sleep(0.003 * number)
+                await settles(envoy, server, 2.0)
+                await sees(lambda: clusters(envoy) == {"c39"})
+            assert set(load.seen) == {200}, load.seen
+
+
+@BOTH
+async def test_a_proxy_that_may_have_no_secrets_lives_without_them(variant: Variant, tmp_path: Path) -> None:
+    """Keys go over plaintext to a loopback address only: clusters that need them can't connect, and nothing else is held up."""
+    tls = {
+        "@type": f"type.googleapis.com/{UpstreamTlsContext.DESCRIPTOR.full_name}",
+        "common_tls_context": {
+            "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": {**OVER_ADS, "initial_fetch_timeout": "0.5s"}}]
+        },
+    }
+    mesh = Mesh()
+    secured = cluster("secured", transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": tls})
+    wave(mesh, {CDS: [cluster("a"), secured], EDS: [endpoints("a", 1), endpoints("secured", 2)]})
+    async with static_server(mesh, host="0.0.0.0") as server, at(server, variant, tmp_path) as envoy:
+        await sees(lambda: "a" in clusters(envoy))
+        await until(lambda: server.counters.pushes["sds"] == 1)
+        connection = server.places[0].connection
+        await until(lambda: all(acked(channel) for channel in connection.status().channels if channel.type_url == SDS))
+        wave(mesh, {EDS: [endpoints("a", 3)]})
+        await sees(lambda: f"a::{APPS}:3::" in envoy.get("/clusters")[1])
+        assert server.counters.rejects == {}
+        assert server.counters.pushes["sds"] == 1
