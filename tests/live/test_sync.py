@@ -48,10 +48,11 @@ def sources(plane: ControlPlane) -> dict[str, str]:
 def test_a_directory_that_takes_long_to_read_is_served_when_it_is_read_and_the_others_without_it(plane: ControlPlane) -> None:
     plane.clusters["west"].write("large.yaml", LARGE)
     plane.start()
-    eventually(lambda: plane.get("/ready")[0] == 503)
+    status, reasons = eventually(lambda: plane.get("/ready"))
+    assert status == 503
+    eventually(lambda: "xDS on" in plane.said())
     with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
         stream.ask(CDS)
-        reasons = plane.get("/ready")[1]
         with pytest.raises(queue.Empty):
             stream.response(0.0)
         response = stream.response()
@@ -96,7 +97,7 @@ def test_a_server_that_is_told_to_end_while_it_waits_ends(plane: ControlPlane) -
     plane.clusters["west"].write("large.yaml", LARGE)
     plane.config.write_text(plane.config.read_text().replace("500ms", "60s"))
     plane.start()
-    eventually(lambda: plane.get("/ready")[0] == 503)
+    eventually(lambda: plane.get("/ready")[0] == 503 and "xDS on" in plane.said())
     with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
         stream.ask(CDS)
         eventually(lambda: plane.metrics("steersman_streams_total").get('{protocol="delta"}', 0) == 1)
