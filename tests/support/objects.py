@@ -15,9 +15,7 @@ MTLS = {"security.istio.io/tlsMode": "istio"}
 NETWORK = "topology.istio.io/network"
 
 
-def service(
-    name: str, ports: Mapping[str, tuple[int, int]], *, ip: str | None = None, namespace: str = NAMESPACE, **spec: Any
-) -> Object:
+def service(name: str, ports: Mapping[str, tuple[int, int]], *, ip: str | None = None, namespace: str = NAMESPACE, **spec: Any) -> Object:
     """`ports`: port and targetPort by name. `ip`: the clusterIP."""
     listed = [{"name": title, "port": port, "targetPort": target, "protocol": "TCP"} for title, (port, target) in ports.items()]
     shown = {"ports": listed, "selector": {"app": name}, **({"clusterIP": ip} if ip else {}), **spec}
