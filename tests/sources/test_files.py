@@ -314,8 +314,7 @@ async def test_a_directory_that_is_another_one_now_is_read_anew(tmp_path: Path) 
 
 async def test_a_directory_that_is_missing_at_the_start_is_synced_when_it_comes(tmp_path: Path) -> None:
     async with running(source(tmp_path / "later", west=tmp_path).run) as listener:
-        await listener.until(lambda: listener.synced == ["west"])
-        assert listener.finding_ids() == ["directory-missing"]
+        await listener.until(lambda: listener.synced == ["west"] and listener.finding_ids() == ["directory-missing"])
         (tmp_path / "later").mkdir()
         await listener.until(lambda: listener.synced == ["west", "east"])
         assert listener.findings() == []
