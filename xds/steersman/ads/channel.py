@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
 from steersman.model.objects import Row
 from steersman.resources.resource import Resource
@@ -20,6 +18,9 @@ _OVERHEAD = 256
 """More than the bytes that one resource takes in a response beside its message and its name."""
 
 _LONGEST_VERSION = 80
+_FEW = 16
+"""Entries up to which a dict is not worth replacing when they are gone: it keeps the room that it once needed."""
+_ANY = 1 << 62
 _RESOURCE_EXHAUSTED = 8
 
 
@@ -64,22 +65,55 @@ class InFlight(Row, frozen=True, kw_only=True):
     adds: bool
 
 
-class Batch(msgspec.Struct):
-    """What is to be said at once.
+class Batch:
+    """What is to be said at once: at most `limit` bytes, unless a single resource takes more; None for any.
 
-    `withheld`: resources that are too large for this client, with their bytes; they are among the refused. `adds`: some of the resources
-    are new to the client, and it did not ask for them. `missing`: those of the removed that it asked for; the others were held by it.
+    `largest`: bytes that the client can take of a resource, None for any; what is larger is refused, and told in `withheld` with its bytes.
+    `adds`: some of the resources are new to the client, and it did not ask for them. `missing`: those of the removed that it asked for; the
+    others were held by it.
     """
 
-    resources: list[Resource]
-    removed: list[str]
-    refused: list[tuple[str, Refused]]
-    withheld: list[tuple[str, int]]
-    missing: list[str]
-    adds: bool = False
+    __slots__ = ("_largest", "_room", "adds", "missing", "refused", "removed", "resources", "withheld")
+
+    def __init__(self, limit: int | None = None, largest: int | None = None) -> None:
+        self.resources: list[Resource] = []
+        self.removed: list[str] = []
+        self.refused: list[tuple[str, Refused]] = []
+        self.withheld: list[tuple[str, int]] = []
+        self.missing: list[str] = []
+        self.adds = False
+        self._room = _ANY if limit is None else limit
+        self._largest = _ANY if largest is None else largest
 
     def __bool__(self) -> bool:
         return bool(self.resources or self.removed or self.refused)
+
+    def put(self, resource: Resource, held: Held) -> bool:
+        """Takes it in; False if there is no room for it."""
+        size = resource_size(resource)
+        room = size + len(resource.name) + _OVERHEAD
+        if room > self._largest:
+            text = f"the resource takes {size} bytes, and this client can take {self._largest} at most"
+            self.refused.append((resource.name, Refused(code=_RESOURCE_EXHAUSTED, text=text)))
+            self.withheld.append((resource.name, size))
+            return True
+        if room > self._room and self:
+            return False
+        self._room -= room
+        self.resources.append(resource)
+        self.adds = self.adds or held is None
+        return True
+
+    def remove(self, name: str, held: Held) -> bool:
+        """Takes it in; False if there is no room for it."""
+        room = len(name) + _OVERHEAD
+        if room > self._room and self:
+            return False
+        self._room -= room
+        self.removed.append(name)
+        if held == ASKED:
+            self.missing.append(name)
+        return True
 
 
 class Channel:
@@ -174,6 +208,8 @@ class Channel:
                 self.dirty[name] = self.waiting.pop(name)
             elif (self.sweep is None or name in self.names) and (old is not None or new is not None):
                 self.dirty[name] = None if old is None else old.version
+        if not self.waiting:
+            self.waiting = {}
         if self.lingers:
             for name, old, new in changes:
                 if new is None and old is not None and self.dirty.get(name):
@@ -229,41 +265,29 @@ class Channel:
         `hold`: only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always is. `limit`:
         bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client can take.
         """
-        batch = Batch([], [], [], [], [])
-        room = limit if limit is not None else 1 << 62
+        batch = Batch(limit, largest)
+        before = len(self.dirty)
         for name in sorted(self.dirty):
             held = self.dirty[name]
             if hold and held != ASKED:
                 continue
             answer = self.table.lookup(name)
             if isinstance(answer, Resource):
-                if answer.version != held:
-                    size = resource_size(answer) + len(name) + _OVERHEAD
-                    if largest is not None and size > largest:
-                        answer = _too_large(size, largest)
-                        batch.withheld.append((name, size))
-                        batch.refused.append((name, answer))
-                    elif size > room and batch:
-                        break
-                    else:
-                        room -= size
-                        batch.adds = batch.adds or held is None
-                        batch.resources.append(answer)
+                if answer.version != held and not batch.put(answer, held):
+                    break
             elif answer is PENDING:
                 self.waiting[name] = held
+            elif held is None:
+                pass  # it came and went, and the client never knew
             elif isinstance(answer, Refused):
-                if held is not None:
-                    batch.refused.append((name, answer))
-            elif held is not None:
-                if not removals and held != ASKED:
-                    continue
-                room -= len(name) + _OVERHEAD
-                if room < 0 and batch:
-                    break
-                batch.removed.append(name)
-                if held == ASKED:
-                    batch.missing.append(name)
+                batch.refused.append((name, answer))
+            elif not removals and held != ASKED:
+                continue
+            elif not batch.remove(name, held):
+                break
             del self.dirty[name]
+        if before > _FEW:
+            self.dirty = dict(self.dirty)
         return batch
 
     def everything(self) -> tuple[Resource, ...]:
@@ -348,7 +372,3 @@ def _mentions(text: str, name: str) -> bool:
 
 def _in_word(character: str) -> bool:
     return character.isalnum() or character in ("_", "-", "|")
-
-
-def _too_large(size: int, largest: int) -> Refused:
-    return Refused(code=_RESOURCE_EXHAUSTED, text=f"the resource takes {size} bytes, and this client can take {largest} at most")
