@@ -193,6 +193,11 @@ class Stream(Generic[R]):
 
     def _push_all(self, actions: list[Action], now: float) -> None:
         channels = self._channels
+        if self._reopening_until is not None and now >= self._reopening_until:
+            self._reopening_until = None
+        if not any(channel.unsaid for channel in channels.values()):
+            self._warm_until = self._remove_at = None
+            return
         clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
         unused = self._unused(listeners, routes, now)
         self._push(clusters, actions, now, removals=unused)
@@ -211,7 +216,8 @@ class Stream(Generic[R]):
     def _push(self, channel: Channel | None, actions: list[Action], now: float, *, hold: bool = False, removals: bool = True) -> None:
         if channel is None:
             return
-        channel.compare()
+        if channel.sweep is not None:
+            channel.compare()
         if not channel.due:
             return
         composed = self._compose(channel, actions, hold=hold, removals=removals)
@@ -240,8 +246,6 @@ class Stream(Generic[R]):
 
     def _unused(self, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
         """Whether the client has listeners and routes that no longer use what is gone, or had its time to get them."""
-        if self._reopening_until is not None and now >= self._reopening_until:
-            self._reopening_until = None
         if self._remove_at is not None and now >= self._remove_at:
             self._remove_at = _OVER
             return True
