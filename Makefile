@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 PYTEST ?=
+BENCH ?=
 OUT := xds
 
 .PHONY: help demo test thorough check bench golden protos lock
@@ -34,8 +35,8 @@ check: $(STAMP)  ## lint, formatting, types and the direction of imports; all fo
 	done; \
 	test -z "$$failed" || { echo "make check: failed:$$failed" >&2; exit 1; }
 
-bench: $(STAMP)  ## benchmarks, as ratios against a reference in the same run
-	@$(BIN)/python -m tests.bench
+bench: $(STAMP)  ## benchmarks, beside references of the same run and targets; only some: make bench BENCH="change visible"
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
 	@$(BIN)/python -m pytest -n 0 --update-golden -m golden $(PYTEST)

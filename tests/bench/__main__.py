@@ -1,35 +1,48 @@
-"""make bench: runs every benchmark, prints a line for each figure, and writes them as JSON to the file that --json names.
+"""make bench: runs every benchmark, prints each figure with its spread, its references and its target, and writes them all as JSON.
 
 python -m tests.bench [NAME ...] [--json FILE]
 """
 
 import argparse
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import change, visible
-from tests.bench.figures import Figure, write
+from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Sequence[Figure]]] = {
     "change": change.run,
     "visible": visible.run,
 }
+JSON = Path("build/bench.json")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Medians with their spread, beside a reference of the same run."
+        prog="python -m tests.bench", description="Medians with their spread, beside references of the same run and the targets."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHMARKS], help=f"only these: {', '.join(BENCHMARKS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", default=JSON, help="where the figures are written as well (default: %(default)s)"
+    )
     arguments = parser.parse_args()
+    print(", ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     figures: list[Figure] = []
     for name in arguments.names or BENCHMARKS:
-        for figure in BENCHMARKS[name]():
-            print(figure.line(), flush=True)
-            figures.append(figure)
-    if arguments.json:
+        began = time.monotonic()
+        found = BENCHMARKS[name]()
+        print(f"-- {name} ({time.monotonic() - began:.0f} s)")
+        for figure in found:
+            print(*figure.lines(), sep="\n", flush=True)
+        figures += found
         write(figures, arguments.json)
+    missed = [figure.name for figure in figures if figure.reached is False]
+    promised = sum(figure.reached is not None for figure in figures)
+    print(f"-- {promised - len(missed)} of {promised} targets reached; figures in {arguments.json}")
+    for name in missed:
+        print(f"missed: {name}", file=sys.stderr)
 
 
 if __name__ == "__main__":

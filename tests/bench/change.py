@@ -16,7 +16,7 @@ from steersman.model.proxy import Proxy
 from steersman.names import EDS, NETWORK_LABEL, TLS_MODE_LABEL
 from steersman.pipeline import Pipeline
 from steersman.snapshot.cache import SnapshotCache
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Reference
 
 NETWORKS, REGIONS = 4, 3
 ROUNDS = 200
@@ -37,10 +37,10 @@ def run() -> Sequence[Figure]:
     for _ in range(ROUNDS):
         for bench, taken in times.items():
             taken.append(bench.change())
-    reference, few = tuple(times[small]), "the same in 100 services x 12 endpoints"
+    few = (Reference("the same in 100 services x 12 endpoints", tuple(times[small])),)
     return [
-        Figure("event to bytes: 1000 services x 12 endpoints, 12 views", tuple(times[large]), reference, few),
-        Figure("event to bytes: 200 services x 100 endpoints, 12 views", tuple(times[broad]), reference, few),
+        Figure(name="event to bytes: 1000 services x 12 endpoints, 12 views", values=tuple(times[large]), references=few),
+        Figure(name="event to bytes: 200 services x 100 endpoints, 12 views", values=tuple(times[broad]), references=few),
     ]
 
 

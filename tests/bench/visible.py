@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Reference
 from tests.support.live import ControlPlane, Workload, envoys, serving
 from tests.support.objects import Object, endpoint, pod, service, slice_of
 
@@ -69,7 +69,11 @@ def timed(content: Write, title: str) -> Figure:
                 watched.until(address, present=True)
                 times.append((time.perf_counter() - began) * 1000)
                 replace(file, unready)
-    return Figure(f"visible in Envoy: {title}, {len(ready) // 1024} KB", tuple(times), tuple(references), "one look at Envoy's admin page")
+    return Figure(
+        name=f"visible in Envoy: {title}, {len(ready) // 1024} KB",
+        values=tuple(times),
+        references=(Reference("one look at Envoy's admin page", tuple(references)),),
+    )
 
 
 def replace(file: Path, content: bytes) -> None:
