@@ -7,8 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from steersman.admin.counters import SECONDS, Histogram
 from steersman.admin.state import SourceState, SourceStatus
 from steersman.model.objects import Kind
+from steersman.names import EDS
 from tests.admin.conftest import CLIENT, SECOND, Site
-from tests.support.state import FakeState
+from tests.support.state import FakeState, channel, connection
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -52,7 +53,7 @@ async def test_counts_stand_under_both_names(site: Site, state: FakeState) -> No
 
 async def test_what_is_connected_now_is_counted_now(site: Site, state: FakeState) -> None:
     found = await figures(site)
-    assert at(found, "steersman_connections", protocol="delta", type="sidecar") == 2
+    assert at(found, "steersman_connections", service="ads", protocol="delta", type="sidecar") == 2
     assert at(found, "pilot_xds", version="envoy 1.40.0") == 2
     assert at(found, "steersman_sync", type="cds", sync="SYNCED") == 1
     assert at(found, "steersman_sync", type="eds", sync="ERROR") == 1
@@ -60,8 +61,16 @@ async def test_what_is_connected_now_is_counted_now(site: Site, state: FakeState
     assert at(found, "pilot_xds_eds_reject", node=CLIENT.id, err="Internal") is None
     state.connected.clear()
     found = await figures(site)
-    assert at(found, "steersman_connections", protocol="delta", type="sidecar") is None
+    assert at(found, "steersman_connections", service="ads", protocol="delta", type="sidecar") is None
     assert at(found, "pilot_xds_eds_reject", node=SECOND.id, err="Internal") is None
+
+
+async def test_a_proxy_of_several_streams_is_one_proxy(site: Site, state: FakeState) -> None:
+    state.connected += [connection(CLIENT, channel(EDS, names=1), number=number, service="eds") for number in (3, 4)]
+    found = await figures(site)
+    assert at(found, "steersman_proxies", type="sidecar") == at(found, "pilot_xds", version="envoy 1.40.0") == 2
+    assert at(found, "steersman_connections", service="ads", protocol="delta", type="sidecar") == 2
+    assert at(found, "steersman_connections", service="eds", protocol="delta", type="sidecar") == 2
 
 
 async def test_the_mesh_the_sources_and_readiness_are_figures(site: Site, state: FakeState) -> None:

@@ -5,10 +5,11 @@ import json
 import pytest
 import yaml
 
+from steersman.names import CDS, EDS
 from tests.admin.conftest import CLIENT, SECOND
 from tests.cli.conftest import Ran, inline, steersman
 from tests.support import mesh as m
-from tests.support.state import FakeState
+from tests.support.state import FakeState, channel, connection
 
 REVIEWS = "outbound|80||reviews.default.svc.cluster.local"
 
@@ -25,6 +26,20 @@ async def test_proxies_are_a_table(inspect_port: int) -> None:
         "client.default   east      SYNCED   SYNCED   SYNCED   SYNCED   SYNCED   pilot-0     envoy 1.40.0\n"
         "client.default   west      STALE    -        ERROR    -        -        pilot-0     envoy 1.40.0\n"
     )
+
+
+async def test_a_proxy_of_several_streams_is_one_row_with_what_needs_looking_at(inspect_port: int, state: FakeState) -> None:
+    state.connected[0] = connection(CLIENT, channel(CDS), number=1, service="cds")
+    state.connected.append(connection(CLIENT, channel(EDS, acked=False, names=1), number=3, service="eds"))
+    state.connected.append(connection(CLIENT, channel(EDS, names=1), number=4, service="eds"))
+    ran = await ask(inspect_port, "proxies", "east/client")
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [
+        ["client.default", "east", "SYNCED", "-", "STALE", "-", "-", "pilot-0", "envoy", "1.40.0"]
+    ]
+    ran = await ask(inspect_port, "proxies", "east/client", "-o", "json")
+    assert [(one["stream"], one["service"]) for one in json.loads(ran.out)] == [("1", "cds"), ("3", "eds"), ("4", "eds")]
+    ran = await ask(inspect_port, "proxy-config", "cluster", "east/client")
+    assert (ran.code, ran.err) == (0, "")
 
 
 @pytest.mark.parametrize(("form", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])

@@ -5,18 +5,14 @@ import gc
 import logging
 import tracemalloc
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import pytest
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryRequest,
     DeltaDiscoveryResponse,
     DiscoveryRequest,
-    DiscoveryResponse,
 )
 
 from steersman.ads.limits import Patience
@@ -26,59 +22,11 @@ from steersman.ads.stream import Stream
 from steersman.names import CDS, EDS, LDS, SDS
 from steersman.server import transport
 from steersman.server.connection import Connection
-from tests.support.static import StaticServer, static_server, until
+from tests.support.clients import client, names_of
+from tests.support.static import static_server, until
 from tests.support.xds import Mesh, resource
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))
-METHODS = {Variant.SOTW: "StreamAggregatedResources", Variant.DELTA: "DeltaAggregatedResources"}
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
-
-
-class Client:
-    """A stream of a client that does as the test says."""
-
-    def __init__(self, call: Any, variant: Variant, node: Node | None) -> None:
-        self.call = call
-        self.variant = variant
-        self.node = node
-
-    async def asks(self, type_url: str, *names: str, nonce: str = "") -> None:
-        if self.variant is Variant.DELTA:
-            message = DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names, response_nonce=nonce)
-        else:
-            message = DiscoveryRequest(type_url=type_url, resource_names=names, response_nonce=nonce)
-        if self.node is not None:
-            message.node.CopyFrom(self.node)
-            self.node = None
-        await self.call.write(message.SerializeToString())
-
-    async def gets(self) -> Any:
-        async with asyncio.timeout(10):
-            raw = await self.call.read()
-        if raw is grpc.aio.EOF:
-            return None
-        return (DeltaDiscoveryResponse if self.variant is Variant.DELTA else DiscoveryResponse).FromString(raw)
-
-    async def acks(self, response: Any, *names: str) -> None:
-        await self.asks(response.type_url, *(() if self.variant is Variant.DELTA else names), nonce=response.nonce)
-
-    async def status(self) -> tuple[str, str]:
-        async with asyncio.timeout(10):
-            return (await self.call.code()).name, await self.call.details()
-
-
-@asynccontextmanager
-async def client(server: StaticServer, variant: Variant, *, node: Node | None = None, options: Any = ()) -> AsyncIterator[Client]:
-    async with grpc.aio.insecure_channel(server.address, options=[*OPTIONS, *options]) as channel:
-        call: Any = channel.stream_stream(f"/{transport.SERVICE}/{METHODS[variant]}")()
-        yield Client(call, variant, node or Node(id="n"))
-        call.cancel()
-
-
-def names_of(response: Any) -> list[str]:
-    """Of a response with resources as resource() makes them."""
-    bodies = [found.resource.value if hasattr(found, "resource") else found.value for found in response.resources]
-    return [body.split(b"=")[0].decode() for body in bodies]
 
 
 @BOTH

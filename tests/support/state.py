@@ -76,15 +76,18 @@ def refused(type_url: str, text: str, *names: str) -> ChannelStatus:
     return ChannelStatus(type_url=type_url, wildcard=True, subscribed=0, sent=sent, acked=None, nack=nack, pending=0)
 
 
-def connection(proxy: Proxy, *channels: ChannelStatus, number: int = 1, variant: Variant = Variant.DELTA) -> ConnectionStatus:
-    """A stream; without channels, one that has everything."""
+def connection(
+    proxy: Proxy, *channels: ChannelStatus, number: int = 1, variant: Variant = Variant.DELTA, service: str = "ads"
+) -> ConnectionStatus:
+    """A stream, the younger the higher its number; without channels, one that has everything."""
     everything = tuple(channel(type_url) for type_url in (CDS, EDS, LDS, RDS, SDS))
     return ConnectionStatus(
         id=str(number),
         proxy=proxy,
         peer="ipv4:10.0.0.77:40000",
         variant=variant,
-        connected=1_760_000_000.0,
+        connected=1_760_000_000.0 + number,
+        service=service,
         agent="envoy 1.40.0",
         channels=channels or everything,
     )

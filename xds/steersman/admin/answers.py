@@ -100,6 +100,7 @@ def _proxy(connection: ConnectionStatus, instance: str) -> pb.Proxy:
         stream=connection.id,
         peer=connection.peer,
         protocol=connection.variant,
+        service=connection.service,
         agent=connection.agent,
         connected=_timestamp(connection.connected),
         server=instance,

@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsteersman/admin/inspect.proto\x12\x14steersman.inspect.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetServerRequest\"\xbd\x01\n\x06Server\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12+\n\x07started\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x11\n\tnot_ready\x18\x05 \x03(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12-\n\x07sources\x18\x07 \x03(\x0b\x32\x1c.steersman.inspect.v1.Source\"\xeb\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05place\x18\x03 \x01(\t\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".steersman.inspect.v1.Source.State\x12\x0f\n\x07objects\x18\x05 \x01(\x04\x12\x0f\n\x07ignored\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07SYNCING\x10\x01\x12\n\n\x06SYNCED\x10\x02\x12\r\n\tTIMED_OUT\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\"#\n\x12ListProxiesRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\"C\n\x13ListProxiesResponse\x12,\n\x07proxies\x18\x01 \x03(\x0b\x32\x1b.steersman.inspect.v1.Proxy\"\xa5\x02\n\x05Proxy\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0f\n\x07\x63luster\x18\x05 \x01(\t\x12\x0f\n\x07network\x18\x06 \x01(\t\x12\x10\n\x08inferred\x18\x07 \x03(\t\x12\x0e\n\x06stream\x18\x08 \x01(\t\x12\x0c\n\x04peer\x18\t \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12\r\n\x05\x61gent\x18\x0b \x01(\t\x12-\n\tconnected\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06server\x18\r \x01(\t\x12/\n\x05types\x18\x0e \x03(\x0b\x32 .steersman.inspect.v1.TypeStatus\"\xa5\x02\n\nTypeStatus\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x33\n\x04sync\x18\x02 \x01(\x0e\x32%.steersman.inspect.v1.TypeStatus.Sync\x12\x10\n\x08wildcard\x18\x03 \x01(\x08\x12\x12\n\nsubscribed\x18\x04 \x01(\r\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12\x0c\n\x04sent\x18\x06 \x01(\t\x12\r\n\x05\x61\x63ked\x18\x07 \x01(\t\x12\x32\n\trejection\x18\x08 \x01(\x0b\x32\x1f.steersman.inspect.v1.Rejection\"L\n\x04Sync\x12\x14\n\x10SYNC_UNSPECIFIED\x10\x00\x12\x0c\n\x08NOT_SENT\x10\x01\x12\n\n\x06SYNCED\x10\x02\x12\t\n\x05STALE\x10\x03\x12\t\n\x05\x45RROR\x10\x04\"J\n\tRejection\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05names\x18\x04 \x03(\t\"5\n\x15GetProxyConfigRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\r\n\x05types\x18\x02 \x03(\t\"n\n\x16GetProxyConfigResponse\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x31\n\tresources\x18\x03 \x03(\x0b\x32\x1e.steersman.inspect.v1.Resource\"_\n\x08Resource\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12&\n\x08resource\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"0\n\x0e\x45xplainRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\"*\n\tReference\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\"\xdb\x01\n\x0b\x45xplanation\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x34\n\nstandpoint\x18\x03 \x01(\x0b\x32 .steersman.inspect.v1.Standpoint\x12\x31\n\x08services\x18\x04 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\x12\r\n\x05notes\x18\x05 \x03(\t\x12\x34\n\x05ports\x18\x06 \x03(\x0b\x32%.steersman.inspect.v1.PortExplanation\"\x85\x01\n\nStandpoint\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x10\n\x08locality\x18\x04 \x01(\t\x12\x10\n\x08\x66\x61milies\x18\x05 \x03(\t\x12\x0c\n\x04view\x18\x06 \x03(\t\x12\x10\n\x08inferred\x18\x07 \x03(\t\"\xfa\x01\n\x0fPortExplanation\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x33\n\ncandidates\x18\x05 \x03(\x0b\x32\x1f.steersman.inspect.v1.Candidate\x12\x34\n\x08gateways\x18\x06 \x03(\x0b\x32\".steersman.inspect.v1.GatewayShare\x12\r\n\x05notes\x18\x07 \x03(\t\x12.\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\xbc\x02\n\tCandidate\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08\x61\x64mitted\x18\x03 \x01(\x08\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x30\n\x07\x62\x65\x63\x61use\x18\x05 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x10\n\x08gateways\x18\x07 \x03(\t\x12\x0b\n\x03pod\x18\x08 \x01(\t\x12\x0f\n\x07\x63luster\x18\t \x01(\t\x12\x0f\n\x07network\x18\n \x01(\t\x12\x10\n\x08locality\x18\x0b \x01(\t\x12\x0c\n\x04mtls\x18\x0c \x01(\x08\x12\x0e\n\x06health\x18\r \x01(\t\x12\x0e\n\x06weight\x18\x0e \x01(\r\x12/\n\x06source\x18\x0f \x01(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\x91\x01\n\x0cGatewayShare\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0f\n\x07network\x18\x03 \x01(\t\x12\x10\n\x08locality\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12/\n\x06source\x18\x06 \x01(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\x15\n\x13ListFindingsRequest\"G\n\x14ListFindingsResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.steersman.inspect.v1.Finding\"\xd5\x01\n\x07\x46inding\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x08severity\x18\x02 \x01(\x0e\x32&.steersman.inspect.v1.Finding.Severity\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\t\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\"F\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\x08\n\x04INFO\x10\x03\x32\xe8\x03\n\x07Inspect\x12Q\n\tGetServer\x12&.steersman.inspect.v1.GetServerRequest\x1a\x1c.steersman.inspect.v1.Server\x12\x62\n\x0bListProxies\x12(.steersman.inspect.v1.ListProxiesRequest\x1a).steersman.inspect.v1.ListProxiesResponse\x12k\n\x0eGetProxyConfig\x12+.steersman.inspect.v1.GetProxyConfigRequest\x1a,.steersman.inspect.v1.GetProxyConfigResponse\x12R\n\x07\x45xplain\x12$.steersman.inspect.v1.ExplainRequest\x1a!.steersman.inspect.v1.Explanation\x12\x65\n\x0cListFindings\x12).steersman.inspect.v1.ListFindingsRequest\x1a*.steersman.inspect.v1.ListFindingsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsteersman/admin/inspect.proto\x12\x14steersman.inspect.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetServerRequest\"\xbd\x01\n\x06Server\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12+\n\x07started\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x11\n\tnot_ready\x18\x05 \x03(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12-\n\x07sources\x18\x07 \x03(\x0b\x32\x1c.steersman.inspect.v1.Source\"\xeb\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05place\x18\x03 \x01(\t\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".steersman.inspect.v1.Source.State\x12\x0f\n\x07objects\x18\x05 \x01(\x04\x12\x0f\n\x07ignored\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07SYNCING\x10\x01\x12\n\n\x06SYNCED\x10\x02\x12\r\n\tTIMED_OUT\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\"#\n\x12ListProxiesRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\"C\n\x13ListProxiesResponse\x12,\n\x07proxies\x18\x01 \x03(\x0b\x32\x1b.steersman.inspect.v1.Proxy\"\xb6\x02\n\x05Proxy\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0f\n\x07\x63luster\x18\x05 \x01(\t\x12\x0f\n\x07network\x18\x06 \x01(\t\x12\x10\n\x08inferred\x18\x07 \x03(\t\x12\x0e\n\x06stream\x18\x08 \x01(\t\x12\x0c\n\x04peer\x18\t \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12\r\n\x05\x61gent\x18\x0b \x01(\t\x12-\n\tconnected\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06server\x18\r \x01(\t\x12/\n\x05types\x18\x0e \x03(\x0b\x32 .steersman.inspect.v1.TypeStatus\x12\x0f\n\x07service\x18\x0f \x01(\t\"\xa5\x02\n\nTypeStatus\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x33\n\x04sync\x18\x02 \x01(\x0e\x32%.steersman.inspect.v1.TypeStatus.Sync\x12\x10\n\x08wildcard\x18\x03 \x01(\x08\x12\x12\n\nsubscribed\x18\x04 \x01(\r\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12\x0c\n\x04sent\x18\x06 \x01(\t\x12\r\n\x05\x61\x63ked\x18\x07 \x01(\t\x12\x32\n\trejection\x18\x08 \x01(\x0b\x32\x1f.steersman.inspect.v1.Rejection\"L\n\x04Sync\x12\x14\n\x10SYNC_UNSPECIFIED\x10\x00\x12\x0c\n\x08NOT_SENT\x10\x01\x12\n\n\x06SYNCED\x10\x02\x12\t\n\x05STALE\x10\x03\x12\t\n\x05\x45RROR\x10\x04\"J\n\tRejection\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05names\x18\x04 \x03(\t\"5\n\x15GetProxyConfigRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\r\n\x05types\x18\x02 \x03(\t\"n\n\x16GetProxyConfigResponse\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x31\n\tresources\x18\x03 \x03(\x0b\x32\x1e.steersman.inspect.v1.Resource\"_\n\x08Resource\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12&\n\x08resource\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"0\n\x0e\x45xplainRequest\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\"*\n\tReference\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\"\xdb\x01\n\x0b\x45xplanation\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x34\n\nstandpoint\x18\x03 \x01(\x0b\x32 .steersman.inspect.v1.Standpoint\x12\x31\n\x08services\x18\x04 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\x12\r\n\x05notes\x18\x05 \x03(\t\x12\x34\n\x05ports\x18\x06 \x03(\x0b\x32%.steersman.inspect.v1.PortExplanation\"\x85\x01\n\nStandpoint\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x10\n\x08locality\x18\x04 \x01(\t\x12\x10\n\x08\x66\x61milies\x18\x05 \x03(\t\x12\x0c\n\x04view\x18\x06 \x03(\t\x12\x10\n\x08inferred\x18\x07 \x03(\t\"\xfa\x01\n\x0fPortExplanation\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x33\n\ncandidates\x18\x05 \x03(\x0b\x32\x1f.steersman.inspect.v1.Candidate\x12\x34\n\x08gateways\x18\x06 \x03(\x0b\x32\".steersman.inspect.v1.GatewayShare\x12\r\n\x05notes\x18\x07 \x03(\t\x12.\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\xbc\x02\n\tCandidate\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08\x61\x64mitted\x18\x03 \x01(\x08\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x30\n\x07\x62\x65\x63\x61use\x18\x05 \x03(\x0b\x32\x1f.steersman.inspect.v1.Reference\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x10\n\x08gateways\x18\x07 \x03(\t\x12\x0b\n\x03pod\x18\x08 \x01(\t\x12\x0f\n\x07\x63luster\x18\t \x01(\t\x12\x0f\n\x07network\x18\n \x01(\t\x12\x10\n\x08locality\x18\x0b \x01(\t\x12\x0c\n\x04mtls\x18\x0c \x01(\x08\x12\x0e\n\x06health\x18\r \x01(\t\x12\x0e\n\x06weight\x18\x0e \x01(\r\x12/\n\x06source\x18\x0f \x01(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\x91\x01\n\x0cGatewayShare\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0f\n\x07network\x18\x03 \x01(\t\x12\x10\n\x08locality\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12/\n\x06source\x18\x06 \x01(\x0b\x32\x1f.steersman.inspect.v1.Reference\"\x15\n\x13ListFindingsRequest\"G\n\x14ListFindingsResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.steersman.inspect.v1.Finding\"\xd5\x01\n\x07\x46inding\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x08severity\x18\x02 \x01(\x0e\x32&.steersman.inspect.v1.Finding.Severity\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\t\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\"F\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\x08\n\x04INFO\x10\x03\x32\xe8\x03\n\x07Inspect\x12Q\n\tGetServer\x12&.steersman.inspect.v1.GetServerRequest\x1a\x1c.steersman.inspect.v1.Server\x12\x62\n\x0bListProxies\x12(.steersman.inspect.v1.ListProxiesRequest\x1a).steersman.inspect.v1.ListProxiesResponse\x12k\n\x0eGetProxyConfig\x12+.steersman.inspect.v1.GetProxyConfigRequest\x1a,.steersman.inspect.v1.GetProxyConfigResponse\x12R\n\x07\x45xplain\x12$.steersman.inspect.v1.ExplainRequest\x1a!.steersman.inspect.v1.Explanation\x12\x65\n\x0cListFindings\x12).steersman.inspect.v1.ListFindingsRequest\x1a*.steersman.inspect.v1.ListFindingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,41 +46,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPROXIESRESPONSE']._serialized_start=602
   _globals['_LISTPROXIESRESPONSE']._serialized_end=669
   _globals['_PROXY']._serialized_start=672
-  _globals['_PROXY']._serialized_end=965
-  _globals['_TYPESTATUS']._serialized_start=968
-  _globals['_TYPESTATUS']._serialized_end=1261
-  _globals['_TYPESTATUS_SYNC']._serialized_start=1185
-  _globals['_TYPESTATUS_SYNC']._serialized_end=1261
-  _globals['_REJECTION']._serialized_start=1263
-  _globals['_REJECTION']._serialized_end=1337
-  _globals['_GETPROXYCONFIGREQUEST']._serialized_start=1339
-  _globals['_GETPROXYCONFIGREQUEST']._serialized_end=1392
-  _globals['_GETPROXYCONFIGRESPONSE']._serialized_start=1394
-  _globals['_GETPROXYCONFIGRESPONSE']._serialized_end=1504
-  _globals['_RESOURCE']._serialized_start=1506
-  _globals['_RESOURCE']._serialized_end=1601
-  _globals['_EXPLAINREQUEST']._serialized_start=1603
-  _globals['_EXPLAINREQUEST']._serialized_end=1651
-  _globals['_REFERENCE']._serialized_start=1653
-  _globals['_REFERENCE']._serialized_end=1695
-  _globals['_EXPLANATION']._serialized_start=1698
-  _globals['_EXPLANATION']._serialized_end=1917
-  _globals['_STANDPOINT']._serialized_start=1920
-  _globals['_STANDPOINT']._serialized_end=2053
-  _globals['_PORTEXPLANATION']._serialized_start=2056
-  _globals['_PORTEXPLANATION']._serialized_end=2306
-  _globals['_CANDIDATE']._serialized_start=2309
-  _globals['_CANDIDATE']._serialized_end=2625
-  _globals['_GATEWAYSHARE']._serialized_start=2628
-  _globals['_GATEWAYSHARE']._serialized_end=2773
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=2775
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=2796
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=2798
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=2869
-  _globals['_FINDING']._serialized_start=2872
-  _globals['_FINDING']._serialized_end=3085
-  _globals['_FINDING_SEVERITY']._serialized_start=3015
-  _globals['_FINDING_SEVERITY']._serialized_end=3085
-  _globals['_INSPECT']._serialized_start=3088
-  _globals['_INSPECT']._serialized_end=3576
+  _globals['_PROXY']._serialized_end=982
+  _globals['_TYPESTATUS']._serialized_start=985
+  _globals['_TYPESTATUS']._serialized_end=1278
+  _globals['_TYPESTATUS_SYNC']._serialized_start=1202
+  _globals['_TYPESTATUS_SYNC']._serialized_end=1278
+  _globals['_REJECTION']._serialized_start=1280
+  _globals['_REJECTION']._serialized_end=1354
+  _globals['_GETPROXYCONFIGREQUEST']._serialized_start=1356
+  _globals['_GETPROXYCONFIGREQUEST']._serialized_end=1409
+  _globals['_GETPROXYCONFIGRESPONSE']._serialized_start=1411
+  _globals['_GETPROXYCONFIGRESPONSE']._serialized_end=1521
+  _globals['_RESOURCE']._serialized_start=1523
+  _globals['_RESOURCE']._serialized_end=1618
+  _globals['_EXPLAINREQUEST']._serialized_start=1620
+  _globals['_EXPLAINREQUEST']._serialized_end=1668
+  _globals['_REFERENCE']._serialized_start=1670
+  _globals['_REFERENCE']._serialized_end=1712
+  _globals['_EXPLANATION']._serialized_start=1715
+  _globals['_EXPLANATION']._serialized_end=1934
+  _globals['_STANDPOINT']._serialized_start=1937
+  _globals['_STANDPOINT']._serialized_end=2070
+  _globals['_PORTEXPLANATION']._serialized_start=2073
+  _globals['_PORTEXPLANATION']._serialized_end=2323
+  _globals['_CANDIDATE']._serialized_start=2326
+  _globals['_CANDIDATE']._serialized_end=2642
+  _globals['_GATEWAYSHARE']._serialized_start=2645
+  _globals['_GATEWAYSHARE']._serialized_end=2790
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=2792
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=2813
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=2815
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=2886
+  _globals['_FINDING']._serialized_start=2889
+  _globals['_FINDING']._serialized_end=3102
+  _globals['_FINDING_SEVERITY']._serialized_start=3032
+  _globals['_FINDING_SEVERITY']._serialized_end=3102
+  _globals['_INSPECT']._serialized_start=3105
+  _globals['_INSPECT']._serialized_end=3593
 # @@protoc_insertion_point(module_scope)

@@ -76,7 +76,7 @@ class ListProxiesResponse(_message.Message):
     def __init__(self, proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ...) -> None: ...
 
 class Proxy(_message.Message):
-    __slots__ = ("id", "type", "name", "namespace", "cluster", "network", "inferred", "stream", "peer", "protocol", "agent", "connected", "server", "types")
+    __slots__ = ("id", "type", "name", "namespace", "cluster", "network", "inferred", "stream", "peer", "protocol", "agent", "connected", "server", "types", "service")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +91,7 @@ class Proxy(_message.Message):
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: str
     name: str
@@ -105,7 +106,8 @@ class Proxy(_message.Message):
     connected: _timestamp_pb2.Timestamp
     server: str
     types: _containers.RepeatedCompositeFieldContainer[TypeStatus]
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., cluster: _Optional[str] = ..., network: _Optional[str] = ..., inferred: _Optional[_Iterable[str]] = ..., stream: _Optional[str] = ..., peer: _Optional[str] = ..., protocol: _Optional[str] = ..., agent: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ...) -> None: ...
+    service: str
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., cluster: _Optional[str] = ..., network: _Optional[str] = ..., inferred: _Optional[_Iterable[str]] = ..., stream: _Optional[str] = ..., peer: _Optional[str] = ..., protocol: _Optional[str] = ..., agent: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ..., service: _Optional[str] = ...) -> None: ...
 
 class TypeStatus(_message.Message):
     __slots__ = ("type", "sync", "wildcard", "subscribed", "pending", "sent", "acked", "rejection")

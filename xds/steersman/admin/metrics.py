@@ -87,18 +87,20 @@ class _Figures(Collector):
 
     def _connections(self, connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
         open_streams: Counter[tuple[str, ...]] = Counter()
-        versions: Counter[tuple[str, ...]] = Counter()
+        proxies: dict[str, tuple[str, str]] = {}
         syncs: Counter[tuple[str, ...]] = Counter()
         rejected: dict[str, dict[tuple[str, ...], float]] = {short: {} for short in _REJECTS.values()}
         for connection in connections:
-            open_streams[connection.variant, connection.proxy.type] += 1
-            versions[(connection.agent or "unknown",)] += 1
+            open_streams[connection.service, connection.variant, connection.proxy.type] += 1
+            proxies[connection.proxy.id] = (connection.proxy.type, connection.agent or "unknown")
             for channel in connection.channels:
                 syncs[_short(channel.type_url), sync(channel).value] += 1
                 if channel.nack is not None and channel.type_url in _REJECTS:
                     rejected[_REJECTS[channel.type_url]][connection.proxy.id, _code(channel.nack.error.code)] = 1
-        yield _gauge("steersman_connections", "Open ADS streams.", ("protocol", "type"), open_streams)
-        yield _gauge("pilot_xds", "Open ADS streams, by the client's version.", ("version",), versions)
+        types, versions = Counter((kind,) for kind, _ in proxies.values()), Counter((agent,) for _, agent in proxies.values())
+        yield _gauge("steersman_connections", "Open streams.", ("service", "protocol", "type"), open_streams)
+        yield _gauge("steersman_proxies", "Connected proxies, each counted once, whatever streams it has.", ("type",), types)
+        yield _gauge("pilot_xds", "Connected proxies, by their version.", ("version",), versions)
         yield _gauge("steersman_sync", "Open streams by resource type and how far their proxy is with it.", ("type", "sync"), syncs)
         for short, nodes in rejected.items():
             yield _gauge(f"pilot_xds_{short}_reject", f"Proxies whose last {short.upper()} response was refused.", ("node", "err"), nodes)
@@ -116,8 +118,8 @@ class _Figures(Collector):
         yield _counter("steersman_pushed_bytes", "Bytes of the resources in the responses sent.", by_type, _keyed(counters.pushed_bytes))
         yield _counter("steersman_rejects", "Responses refused by their proxy (NACK).", by_type, _keyed(counters.rejects))
         yield _as_istio("pilot_total_xds_rejects", "Responses refused by their proxy (NACK).", (), {(): counters.rejects.total()})
-        yield _counter("steersman_streams", "ADS streams opened.", ("protocol",), _keyed(counters.streams))
-        yield _counter("steersman_streams_closed", "ADS streams ended, by gRPC status.", ("code",), _keyed(counters.closed))
+        yield _counter("steersman_streams", "Streams opened.", ("protocol",), _keyed(counters.streams))
+        yield _counter("steersman_streams_closed", "Streams ended, by gRPC status.", ("code",), _keyed(counters.closed))
         text = "Seconds from a change's being seen to its last response being handed to a stream."
         yield _histogram("steersman_convergence_seconds", text, counters.convergence)
         yield _histogram("pilot_proxy_convergence_time", text, counters.convergence)

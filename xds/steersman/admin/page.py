@@ -5,6 +5,7 @@ from html import escape
 from urllib.parse import quote
 
 from steersman.admin import inspect_pb2 as pb
+from steersman.admin.connected import one_each
 
 SHOWN = 200
 """So many proxies are listed; /debug/proxies has them all."""
@@ -41,6 +42,7 @@ code { font: 13px/1.5 ui-monospace, monospace; }
 
 def index_page(server: pb.Server, proxies: pb.ListProxiesResponse) -> str:
     """The page as HTML; everything that is not ours to word is escaped."""
+    connected = list(one_each(proxies.proxies))
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Steersman</title>',
@@ -51,8 +53,8 @@ def index_page(server: pb.Server, proxies: pb.ListProxiesResponse) -> str:
             _table(("Page", "What it says"), ((_page(page), escape(text)) for page, text in PAGES)),
             "<h2>Sources</h2>",
             _table(("Source", "Kind", "Place", "State", "Objects", "Error"), (_source(source) for source in server.sources)),
-            f"<h2>Proxies ({len(proxies.proxies)})</h2>",
-            _proxies(proxies),
+            f"<h2>Proxies ({len(connected)})</h2>",
+            _proxies(connected),
             "</body></html>\n",
         )
     )
@@ -77,12 +79,12 @@ def _source(source: pb.Source) -> Sequence[str]:
     return (escape(source.name), escape(source.kind), place, marked, str(source.objects), escape(source.error))
 
 
-def _proxies(answer: pb.ListProxiesResponse) -> str:
-    if not answer.proxies:
+def _proxies(proxies: Sequence[pb.Proxy]) -> str:
+    if not proxies:
         return "<p>None is connected.</p>"
-    shown = answer.proxies[:SHOWN]
+    shown = proxies[:SHOWN]
     rows = _table(("Proxy", "Cluster", "Network", "Protocol", "Types", ""), (_proxy(proxy) for proxy in shown))
-    more = len(answer.proxies) - len(shown)
+    more = len(proxies) - len(shown)
     return rows + (f'<p>and {more} more: <a href="/debug/proxies">/debug/proxies</a></p>' if more else "")
 
 

@@ -36,14 +36,16 @@ def sync(channel: ChannelStatus) -> Sync:
 
 
 class ConnectionStatus(Row, frozen=True, kw_only=True):
-    """One open ADS stream. `id`: unlike any other since the server started. `connected`: wall clock seconds. `agent`: the client's own name
-    and version, as "envoy 1.40.0". `channels`: each type that it asked for, in the order in which types are sent."""
+    """One open stream; a proxy may have several. `id`: unlike any other since the server started. `connected`: wall clock seconds.
+    `service`: "ads" for the aggregated one, else the type's ("cds"). `agent`: the client's own name and version, as "envoy 1.40.0".
+    `channels`: each type that it asked for, in the order in which types are sent."""
 
     id: str
     proxy: Proxy
     peer: str
     variant: Variant
     connected: float
+    service: str = "ads"
     agent: str = ""
     channels: tuple[ChannelStatus, ...] = ()
 

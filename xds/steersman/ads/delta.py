@@ -45,7 +45,12 @@ class DeltaStream(Stream[DeltaRequested]):
             channel.ask(name for name in unwanted if name in names or channel.table.lookup(name) is not None)
 
     def _reopens(self, type_url: str, now: float) -> None:
-        """The client has been at work with another server, or with this one before."""
+        """The client has been at work with another server, or with this one before.
+
+        Where there is but one type, no other is waited for: what the client asks for on other streams has no order with this.
+        """
+        if self._only:
+            return
         if self._reopening_until is None and len(self._channels) == 1:
             self._reopening_until = now + self._patience.reopening
         if type_url == CDS and EDS not in self._channels:

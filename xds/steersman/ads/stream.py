@@ -15,6 +15,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from steersman.ads.channel import Channel, ChannelStatus
 from steersman.ads.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Withheld
@@ -27,6 +29,8 @@ from steersman.snapshot.table import Change, LayeredTable, Table
 ORDER: Final = (CDS, EDS, LDS, RDS, SDS)
 """Make before break: what is referred to comes before what refers to it."""
 
+_SHOWN: Final = 200
+"""Characters shown of what a client says."""
 _OVER: Final = -math.inf
 _NOTHING: Final = LayeredTable()
 
@@ -45,7 +49,8 @@ class Stream(Generic[R]):
     """One client's stream, sans-IO: it does nothing but say what to do, and reads no clock (`now`: seconds of any clock that goes forward).
 
     Every change of a table is to be told by `changed` in the same turn as it is made, before anything else is called, then `pump`.
-    `largest`: bytes of a resource past which the client would drop the stream; None for any.
+    `largest`: bytes of a resource past which the client would drop the stream; None for any. `only`: the one type that there is on this
+    stream, which requests need not name; "" for all of them.
     """
 
     variant: ClassVar[Variant]
@@ -60,6 +65,7 @@ class Stream(Generic[R]):
         limits: Limits = LIMITS,
         patience: Patience = PATIENCE,
         largest: int | None = None,
+        only: str = "",
     ) -> None:
         self.closed = False
         self._tables = dict(tables)
@@ -69,6 +75,7 @@ class Stream(Generic[R]):
         self._limits = limits
         self._patience = patience
         self._largest = largest
+        self._only = only
         self._count = 0
         self._channels: dict[str, Channel] = {}
         self._others: list[Channel] = []
@@ -138,8 +145,7 @@ class Stream(Generic[R]):
     # -- requests -----------------------------------------------------------------------------------------------------------------
 
     def _receive(self, request: R, now: float) -> list[Action]:
-        if not request.type_url:
-            raise ProtocolError("INVALID_ARGUMENT", "the request has no type_url, which an aggregated stream needs; set it")
+        request = self._typed(request)
         actions: list[Action] = []
         if request.node_id and request.node_id != self._node_id:
             actions.append(NodeChanged(request.node_id))
@@ -157,6 +163,18 @@ class Stream(Generic[R]):
             channel.names = before[1]
         self._push_all(actions, now)
         return actions
+
+    def _typed(self, request: R) -> R:
+        """The request with its type_url, which goes without saying on a stream that has but one."""
+        asked, only = request.type_url, self._only
+        if asked and only in ("", asked):
+            return request
+        if not only:
+            raise ProtocolError("INVALID_ARGUMENT", "the request has no type_url, which an aggregated stream needs; set it")
+        if asked:
+            text = f"type_url {asked[:_SHOWN]!r} on a stream that has {only} alone; ask the service of that type, or the aggregated one"
+            raise ProtocolError("INVALID_ARGUMENT", text)
+        return msgspec.structs.replace(request, type_url=only)
 
     def _open(self, type_url: str) -> Channel:
         if len(self._channels) >= self._limits.types:

@@ -22,7 +22,8 @@ def add_parser(commands: Commands) -> None:
         text="""
             Lists the connected proxies, as `istioctl proxy-status` does. For each resource type: SYNCED when everything sent was
             acknowledged, STALE while a response or its acknowledgement is on its way, ERROR when the proxy refused the last response,
-            NOT SENT, or - when it never asked for the type. -o json has the details, a refusal's words among them.
+            NOT SENT, or - when it never asked for the type. A proxy that asks over several streams stands in one row. -o json has the
+            details, a refusal's words among them, stream by stream.
 
             Exit code 1: a type of a proxy shown is in ERROR, or no proxy of that name is connected.
             """,
@@ -38,6 +39,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from steersman.admin import inspect_pb2 as pb
+    from steersman.admin.connected import one_each
     from steersman.admin.protojson import as_dict
     from steersman.cli.client import connected
     from steersman.cli.output import note, show, structured, table
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output != "table":
         show(structured([as_dict(proxy) for proxy in answer.proxies], args.output))
     elif answer.proxies:
-        show(table(COLUMNS, (_row(proxy) for proxy in answer.proxies)))
+        show(table(COLUMNS, (_row(proxy) for proxy in one_each(answer.proxies))))
     if answer.proxies:
         return 1 if any(status.sync == pb.TypeStatus.ERROR for proxy in answer.proxies for status in proxy.types) else 0
     if args.output == "table":

@@ -23,6 +23,7 @@ from steersman.ads.sotw import SotwStream
 from steersman.errors import ProtocolError
 from steersman.model.proxy import Proxy
 from steersman.names import SDS, TYPE_NAMES
+from steersman.server.services import ADS, Service
 from steersman.snapshot.table import Change, Refused, RefusedTable, Table
 
 log = logging.getLogger("steersman.xds")
@@ -92,6 +93,7 @@ class Connection:
         counters: Counters,
         shared: Shared,
         *,
+        service: Service = ADS,
         secrets: bool,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -103,6 +105,7 @@ class Connection:
         self._variant = variant
         self._counters = counters
         self._shared = shared
+        self._service = service
         self._secrets = secrets
         self._patience = patience
         self._connected = time.time()
@@ -123,17 +126,21 @@ class Connection:
 
     def changed(self, type_url: str, changes: Sequence[Change], since: float | None = None) -> None:
         """The table of that type has changed. `since`: wall clock seconds when the earliest fact behind it was seen."""
-        if self._stream is None or (type_url == SDS and not self._secrets):
-            return  # it opens at the tables as they are by then; secrets that it may not have it isn't told of
+        if self._stream is None or not self._concerns(type_url):
+            return  # not open yet, it opens at the tables as they are by then
         self._stream.changed(type_url, changes)
         self._since = since if self._since is None else min(self._since, since or self._since)
         self._wake.set()
 
     def retabled(self, type_url: str, table: Table) -> None:
         """The proxy stands at another table from now on."""
-        if self._stream is not None and (type_url != SDS or self._secrets):
+        if self._stream is not None and self._concerns(type_url):
             self._stream.retable(type_url, table)
             self._wake.set()
+
+    def _concerns(self, type_url: str) -> bool:
+        """Whether the stream has this type. Of secrets that it may not have it isn't told."""
+        return self._service.type_url in ("", type_url) and (type_url != SDS or self._secrets)
 
     def drain(self) -> None:
         """Ends the stream: the client keeps what it has and finds another server, or this one again."""
@@ -145,6 +152,7 @@ class Connection:
             proxy=self._proxy,
             peer=self.peer,
             variant=self._variant,
+            service=self._service.short,
             connected=self._connected,
             agent=self._agent,
             channels=self._stream.status() if self._stream is not None else (),
@@ -205,6 +213,7 @@ class Connection:
             shared=self._shared,
             patience=self._patience,
             largest=opening.largest,
+            only=self._service.type_url,
         )
 
     async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 
@@ -14,11 +14,11 @@ from steersman.ads.messages import Variant
 from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
 from steersman.server.connection import Connection, Serving
+from steersman.server.services import SERVICES, Service
 from steersman.settings import XDSSettings
 
 log = logging.getLogger("steersman.xds")
 
-SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 LARGEST_REQUEST: Final = 16 * 1024 * 1024
 """Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names 5 MB. gRPC's own limit of 4 MiB would end such a stream unexplained."""
 
@@ -87,11 +87,7 @@ class XDSServer:
     async def start(self) -> int:
         """The port it has. Raises ConfigError where the address can't be had."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=None)
-        handlers: dict[str, Any] = {
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.SOTW)),
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._method(Variant.DELTA)),
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self._server.add_generic_rpc_handlers(tuple(self._handler(service) for service in SERVICES))
         address = self._settings.address
         try:
             port: int = self._server.add_insecure_port(str(address))
@@ -114,13 +110,38 @@ class XDSServer:
         if self._server is not None:
             await self._server.stop(grace=1.0)
 
-    def _method(self, variant: Variant) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+    def _handler(self, service: Service) -> grpc.GenericRpcHandler:
+        methods: dict[str, Any] = {
+            service.streamed(variant): grpc.stream_stream_rpc_method_handler(self._method(service, variant)) for variant in Variant
+        }
+        if service.fetched:
+            methods[service.fetched] = grpc.unary_unary_rpc_method_handler(self._unserved(service))
+        return grpc.method_handlers_generic_handler(service.name, methods)
+
+    def _unserved(self, service: Service) -> Callable[[bytes, Any], Awaitable[NoReturn]]:
+        streamed = " or ".join(service.streamed(variant) for variant in Variant)
+        text = f"{service.fetched} is not served, as a single answer can tell of no change; open a stream: {streamed}"
+
+        async def method(request: bytes, context: Any) -> NoReturn:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+            raise AssertionError("abort raises")
+
+        return method
+
+    def _method(self, service: Service, variant: Variant) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
         async def method(requests: AsyncIterator[bytes], context: Any) -> None:
             transport = GrpcTransport(context)
             if self._draining:
                 await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
             connection = Connection(
-                self._serving, transport, variant, self._counters, self._shared, secrets=self._secrets, patience=self._patience
+                self._serving,
+                transport,
+                variant,
+                self._counters,
+                self._shared,
+                service=service,
+                secrets=self._secrets,
+                patience=self._patience,
             )
             self._connections[connection] = None
             self._counters.streams[variant] += 1
