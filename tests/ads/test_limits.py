@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from steersman.ads.codec import delta_requested, encode, opening, requested
-from steersman.ads.limits import Limits
 from steersman.ads.messages import Close, DeltaRequested, NodeChanged, Requested, Send, Variant, Withheld
 from steersman.ads.stream import Stream
 from steersman.errors import ProtocolError
+from steersman.model.limits import Limits
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.snapshot.table import LARGE, Change, LayeredTable, Refused, RefusedTable
 from tests.support.xds import Mesh, resource
@@ -53,7 +53,7 @@ def test_c44_types_are_limited(variant: Variant) -> None:
         client.asks(f"type.googleapis.com/t{number}", "x")
     assert not client.stream.closed
     client.asks("type.googleapis.com/t3", "x")
-    assert closed(client.last) == ("RESOURCE_EXHAUSTED", "the stream asks for more than 3 types of resource")
+    assert closed(client.last) == ("RESOURCE_EXHAUSTED", "the stream asks for more than 3 types of resource (server.xds.limits.types)")
 
 
 @BOTH
@@ -96,7 +96,8 @@ def test_c47_a_long_name_ends_the_stream(variant: Variant) -> None:
     client.asks(EDS, "ok", "x" * 3_000_000)
     code, text = closed(client.last)
     assert code == "INVALID_ARGUMENT"
-    assert text == "a resource name of 3000000 characters in a request for eds, 4096 are allowed"
+    expected = "a resource name of 3000000 characters in a request for eds, 4096 are allowed (server.xds.limits.nameLength)"
+    assert text == expected
 
 
 @BOTH
@@ -104,7 +105,7 @@ def test_c47_names_are_limited(variant: Variant) -> None:
     mesh = Mesh()
     client = mesh.client(variant)
     client.asks(EDS, *(f"name-{number}" for number in range(100_000)))
-    assert closed(client.last) == ("RESOURCE_EXHAUSTED", "100000 names of eds subscribed, 65536 are allowed")
+    assert closed(client.last) == ("RESOURCE_EXHAUSTED", "100000 names of eds subscribed, 65536 are allowed (server.xds.limits.names)")
 
 
 def test_c47_names_are_limited_over_several_requests() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from steersman.ads.limits import Patience
 from steersman.ads.messages import Variant
+from steersman.model.limits import Patience
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from tests.support.xds import DeltaClient, Mesh, SotwClient
 

@@ -15,12 +15,11 @@ from envoy.service.discovery.v3.discovery_pb2 import (
     DiscoveryRequest,
 )
 
-from steersman.ads.limits import Patience
 from steersman.ads.messages import Variant
 from steersman.ads.shared import Shared
 from steersman.ads.stream import Stream
+from steersman.model.limits import Limits, Patience
 from steersman.names import CDS, EDS, LDS, SDS
-from steersman.server import transport
 from steersman.server.connection import Connection
 from tests.support.clients import client, names_of
 from tests.support.static import static_server, until
@@ -66,7 +65,7 @@ async def test_what_is_pending_is_sent_when_it_comes(variant: Variant) -> None:
 async def test_c47_a_request_of_many_names_is_refused_in_words(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
     async with static_server(Mesh()) as server, client(server, variant) as one:
         await one.asks(EDS, *(f"name-{number:0100}" for number in range(66_000)))
-        assert await one.status() == ("RESOURCE_EXHAUSTED", "66000 names of eds subscribed, 65536 are allowed")
+        assert await one.status() == ("RESOURCE_EXHAUSTED", "66000 names of eds subscribed, 65536 are allowed (server.xds.limits.names)")
         assert server.counters.closed == {"RESOURCE_EXHAUSTED": 1}
     assert "Traceback" not in caplog.text
 
@@ -85,12 +84,14 @@ async def test_c47_fifty_thousand_names_of_100_characters_are_taken(variant: Var
 async def test_c47_a_message_past_the_limit_ends_the_stream_and_no_other(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
     mesh = Mesh()
     mesh.only(CDS, "a")
-    async with static_server(mesh) as server, client(server, variant) as one, client(server, variant) as other:
+    limits = Limits(message_size=1 << 20)
+    async with static_server(mesh, limits=limits) as server, client(server, variant) as one, client(server, variant) as other:
         await other.asks(CDS)
-        await one.asks(EDS, "x" * (transport.LARGEST_REQUEST + 1))
+        await one.asks(EDS, "x" * (1 << 20))
         code, text = await one.status()
         assert code == "RESOURCE_EXHAUSTED"
         assert "larger than max" in text
+        assert "1048576" in text
         assert names_of(await other.gets()) == ["a"]
         await until(lambda: len(server.places) == 1)
     assert "Traceback" not in caplog.text
@@ -232,7 +233,7 @@ async def test_c49_a_connection_is_gone_with_its_stream(variant: Variant) -> Non
 async def test_c50_a_client_that_never_answers_is_given_up(variant: Variant) -> None:
     mesh = Mesh()
     mesh.only(CDS, "a")
-    async with static_server(mesh, patience=Patience(ack=0.2)) as server, client(server, variant) as one:
+    async with static_server(mesh, ack_deadline=0.2) as server, client(server, variant) as one:
         await one.asks(CDS)
         await one.gets()
         code, text = await one.status()

@@ -22,6 +22,7 @@ from steersman.model.config import (
     Passthrough,
 )
 from steersman.model.ids import ClusterID, NetworkID
+from steersman.model.limits import Limits
 from steersman.settings import Address, ConfigErrors, KubernetesSource, parse_settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,7 @@ def test_a_file_that_names_only_its_clusters_gets_the_defaults_of_the_design() -
     assert (read.clusters[0].sync_timeout, read.clusters[0].path) == (30.0, "clusters[0]")
     assert read.ca.directory == Path(".steersman/ca")
     assert (read.server.xds.address, read.server.xds.insecure_secrets) == (Address("127.0.0.1", 15010), False)
+    assert (read.server.xds.ack_deadline, read.server.xds.limits) == (60.0, Limits())
     assert (read.server.admin.address, read.server.inspect.address) == (Address("127.0.0.1", 15014), Address("127.0.0.1", 15011))
 
 
@@ -76,7 +78,11 @@ clusters:
   - {name: here, syncTimeout: 500ms, kubernetes: {inCluster: true}}
 ca: {directory: keys}
 server:
-  xds: {address: "[::1]:0", insecureSecrets: true}
+  xds:
+    address: "[::1]:0"
+    insecureSecrets: true
+    ackDeadline: 90s
+    limits: {names: 7, nameLength: 8, types: 9, messageSize: 1Mi}
   admin: {address: "localhost:15114"}
   inspect: {address: "0.0.0.0:15111"}
 """)
@@ -108,7 +114,8 @@ server:
     assert (west.config.trust_domain, west.sync_timeout) == ("td2", 90.0)
     assert (here.kubernetes, here.sync_timeout) == (KubernetesSource(in_cluster=True), 0.5)
     assert read.ca.directory == tmp_path / "keys"
-    assert (str(read.server.xds.address), read.server.xds.insecure_secrets) == ("[::1]:0", True)
+    assert (str(read.server.xds.address), read.server.xds.insecure_secrets, read.server.xds.ack_deadline) == ("[::1]:0", True, 90.0)
+    assert read.server.xds.limits == Limits(names=7, name_length=8, types=9, message_size=1 << 20)
     assert (read.server.admin.address, read.server.inspect.address) == (Address("localhost", 15114), Address("0.0.0.0", 15111))
 
 
@@ -184,6 +191,14 @@ def test_settings_cannot_be_changed() -> None:
         ("server: {admin: {address: '1.2.3:1'}}", "server.admin.address", "1.2.3:1", "HOST:PORT"),
         ("server: {inspect: {addres: 'a:1'}}", "server.inspect.addres", "a:1", "did you mean address?"),
         ("server: {xds: {insecureSecrets: 'no'}}", "server.xds.insecureSecrets", "no", "true or false"),
+        ("server: {xds: {ackDeadline: 60}}", "server.xds.ackDeadline", 60, "a duration"),
+        ("server: {xds: {limits: {name: 1}}}", "server.xds.limits.name", 1, "did you mean names?"),
+        ("server: {xds: {limits: {names: 0}}}", "server.xds.limits.names", 0, "a whole number, 1 to "),
+        ("server: {xds: {limits: {types: true}}}", "server.xds.limits.types", True, "a whole number"),
+        ("server: {xds: {limits: {nameLength: '9'}}}", "server.xds.limits.nameLength", "9", "a whole number"),
+        ("server: {xds: {limits: {messageSize: 64Ki}}}", "server.xds.limits.messageSize", "64Ki", "at least 128Ki"),
+        ("server: {xds: {limits: {messageSize: 2Gi}}}", "server.xds.limits.messageSize", "2Gi", "less than 2Gi"),
+        ("server: {xds: {limits: {messageSize: 16MB}}}", "server.xds.limits.messageSize", "16MB", 'a size such as "16Mi"'),
         ("ca: {directory: ''}", "ca.directory", "", "not empty"),
         ("ca: {dir: x}", "ca.dir", "x", "one of directory"),
     ],

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from steersman.admin.counters import Counters
-from steersman.ads.limits import PATIENCE, Patience
+from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.model.proxy import Proxy
 from steersman.server.connection import Connection
 from steersman.server.transport import XDSServer
@@ -69,11 +69,18 @@ class StaticServer:
 
 @asynccontextmanager
 async def static_server(
-    mesh: Mesh, *, host: str = "127.0.0.1", port: int = 0, insecure_secrets: bool = False, patience: Patience = PATIENCE
+    mesh: Mesh,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    insecure_secrets: bool = False,
+    ack_deadline: float = PATIENCE.ack,
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[StaticServer]:
     """A server for that mesh in this loop; port 0: a free one."""
     serving, counters = Serving(mesh), Counters()
-    server = XDSServer(serving, XDSSettings(address=Address(host, port), insecure_secrets=insecure_secrets), counters, patience)
+    settings = XDSSettings(address=Address(host, port), insecure_secrets=insecure_secrets, ack_deadline=ack_deadline, limits=limits)
+    server = XDSServer(serving, settings, counters)
     bound = await server.start()
     try:
         yield StaticServer(mesh, serving, server, counters, f"127.0.0.1:{bound}")

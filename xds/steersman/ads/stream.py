@@ -18,10 +18,10 @@ from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from steersman.ads.channel import Channel, ChannelStatus
-from steersman.ads.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Withheld
 from steersman.ads.shared import Shared
 from steersman.errors import ProtocolError
+from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.names import CDS, EDS, LDS, RDS, SDS, TYPE_NAMES
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Change, LayeredTable, Table
@@ -178,7 +178,9 @@ class Stream(Generic[R]):
 
     def _open(self, type_url: str) -> Channel:
         if len(self._channels) >= self._limits.types:
-            raise ProtocolError("RESOURCE_EXHAUSTED", f"the stream asks for more than {self._limits.types} types of resource")
+            raise ProtocolError(
+                "RESOURCE_EXHAUSTED", f"the stream asks for more than {self._limits.types} types of resource (server.xds.limits.types)"
+            )
         lingers = type_url == CDS and self.variant is Variant.SOTW
         channel = self._channels[type_url] = Channel(type_url, self._tables.get(type_url, _NOTHING), lingers=lingers)
         if type_url not in ORDER:
@@ -197,11 +199,13 @@ class Stream(Generic[R]):
     def _bounded(self, type_url: str, names: Iterable[str], count: int) -> None:
         short = TYPE_NAMES.get(type_url, type_url)
         if count > self._limits.names:
-            raise ProtocolError("RESOURCE_EXHAUSTED", f"{count} names of {short} subscribed, {self._limits.names} are allowed")
+            raise ProtocolError(
+                "RESOURCE_EXHAUSTED", f"{count} names of {short} subscribed, {self._limits.names} are allowed (server.xds.limits.names)"
+            )
         longest = max(map(len, names), default=0)
         if longest > self._limits.name_length:
             text = f"a resource name of {longest} characters in a request for {short}, {self._limits.name_length} are allowed"
-            raise ProtocolError("INVALID_ARGUMENT", text)
+            raise ProtocolError("INVALID_ARGUMENT", f"{text} (server.xds.limits.nameLength)")
 
     # -- pushes -------------------------------------------------------------------------------------------------------------------
 

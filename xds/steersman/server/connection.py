@@ -16,11 +16,11 @@ from steersman.admin.counters import Counters
 from steersman.admin.state import ConnectionStatus
 from steersman.ads import codec
 from steersman.ads.delta import DeltaStream
-from steersman.ads.limits import PATIENCE, Patience
 from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
 from steersman.errors import ProtocolError
+from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.model.proxy import Proxy
 from steersman.names import SDS, TYPE_NAMES
 from steersman.server.services import ADS, Service
@@ -95,6 +95,7 @@ class Connection:
         *,
         service: Service = ADS,
         secrets: bool,
+        limits: Limits = LIMITS,
         patience: Patience = PATIENCE,
     ) -> None:
         self.id = f"{next(_IDS):x}"
@@ -107,6 +108,7 @@ class Connection:
         self._shared = shared
         self._service = service
         self._secrets = secrets
+        self._limits = limits
         self._patience = patience
         self._connected = time.time()
         self._proxy = Proxy(id="")
@@ -165,7 +167,7 @@ class Connection:
         self._task = asyncio.current_task()
         writer: asyncio.Task[None] | None = None
         try:
-            raw = await self._transport.read()
+            raw = await self._first()
             if raw is None:
                 self.ended = "OK"
                 return None
@@ -200,6 +202,14 @@ class Connection:
             if self._standing is not None:
                 self._standing.release()
 
+    async def _first(self) -> bytes | None:
+        """The first request. Raises ProtocolError where none comes: who says nothing could hold a stream for nothing, for ever."""
+        try:
+            async with asyncio.timeout(self._patience.ack):
+                return await self._transport.read()
+        except TimeoutError:
+            raise ProtocolError("DEADLINE_EXCEEDED", f"no request within {self._patience.ack:g} s") from None
+
     def _opened(self, opening: codec.Opening) -> Any:
         assert self._standing is not None
         tables = dict(self._standing.tables)
@@ -211,6 +221,7 @@ class Connection:
             node_id=opening.request.node_id,
             nonces=f"{self.id}-",
             shared=self._shared,
+            limits=self._limits,
             patience=self._patience,
             largest=opening.largest,
             only=self._service.type_url,

@@ -7,23 +7,20 @@ from ipaddress import ip_address
 from typing import Any, Final, NoReturn
 
 import grpc
+import msgspec
 
 from steersman.admin.counters import Counters
-from steersman.ads.limits import PATIENCE, Patience
 from steersman.ads.messages import Variant
 from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
+from steersman.model.limits import PATIENCE
 from steersman.server.connection import Connection, Serving
 from steersman.server.services import SERVICES, Service
 from steersman.settings import XDSSettings
 
 log = logging.getLogger("steersman.xds")
 
-LARGEST_REQUEST: Final = 16 * 1024 * 1024
-"""Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names 5 MB. gRPC's own limit of 4 MiB would end such a stream unexplained."""
-
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", LARGEST_REQUEST),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # two servers would share the address by chance
     ("grpc.server.max_pending_requests", 100_000),  # else streams past about a thousand at once are refused
@@ -71,13 +68,13 @@ class GrpcTransport:
 
 
 class XDSServer:
-    """The xDS address: accepts streams from `start` on, until `stop`. `patience`: with its clients."""
+    """The xDS address: accepts streams from `start` on, until `stop`."""
 
-    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters, patience: Patience = PATIENCE) -> None:
+    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters) -> None:
         self._serving = serving
         self._settings = settings
         self._counters = counters
-        self._patience = patience
+        self._patience = msgspec.structs.replace(PATIENCE, ack=settings.ack_deadline)
         self._shared = Shared()
         self._connections: dict[Connection, None] = {}
         self._server: Any = None
@@ -86,7 +83,8 @@ class XDSServer:
 
     async def start(self) -> int:
         """The port it has. Raises ConfigError where the address can't be had."""
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=None)
+        options = (*_OPTIONS, ("grpc.max_receive_message_length", self._settings.limits.message_size))
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=None)
         self._server.add_generic_rpc_handlers(tuple(self._handler(service) for service in SERVICES))
         address = self._settings.address
         try:
@@ -141,6 +139,7 @@ class XDSServer:
                 self._shared,
                 service=service,
                 secrets=self._secrets,
+                limits=self._settings.limits,
                 patience=self._patience,
             )
             self._connections[connection] = None

@@ -19,6 +19,7 @@ from steersman.model.config import (
     Passthrough,
 )
 from steersman.model.ids import ClusterID, NetworkID
+from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.settings import values
 from steersman.settings.strict import Section, parse, read_text
 from steersman.settings.values import Address
@@ -56,10 +57,13 @@ class CASettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDSSettings:
-    """`insecure_secrets`: private keys may leave over plaintext on an address that is not loopback."""
+    """`insecure_secrets`: private keys may leave over plaintext on an address that is not loopback. `ack_deadline`: seconds that a client
+    gets to answer a response."""
 
     address: Address
-    insecure_secrets: bool
+    insecure_secrets: bool = False
+    ack_deadline: float = PATIENCE.ack
+    limits: Limits = LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,12 +227,31 @@ def _ca(section: Section, base: Path) -> CASettings:
 
 def _server(section: Section) -> ServerSettings:
     xds, admin, inspect = (section.section(key) for key in ("xds", "admin", "inspect"))
-    address = xds.take("address", values.address, Address("127.0.0.1", 15010))
     settings = ServerSettings(
-        xds=XDSSettings(address=address, insecure_secrets=xds.take("insecureSecrets", values.boolean, False)),
+        xds=_xds(xds),
         admin=ListenSettings(address=admin.take("address", values.address, Address("127.0.0.1", 15014))),
         inspect=ListenSettings(address=inspect.take("address", values.address, Address("127.0.0.1", 15011))),
     )
     for part in (xds, admin, inspect, section):
         part.close()
     return settings
+
+
+def _xds(section: Section) -> XDSSettings:
+    return XDSSettings(
+        address=section.take("address", values.address, Address("127.0.0.1", 15010)),
+        insecure_secrets=section.take("insecureSecrets", values.boolean, False),
+        ack_deadline=section.take("ackDeadline", values.duration, PATIENCE.ack),
+        limits=_limits(section.section("limits")),
+    )
+
+
+def _limits(section: Section) -> Limits:
+    limits = Limits(
+        names=section.take("names", values.count, LIMITS.names),
+        name_length=section.take("nameLength", values.count, LIMITS.name_length),
+        types=section.take("types", values.count, LIMITS.types),
+        message_size=section.take("messageSize", values.message_size, LIMITS.message_size),
+    )
+    section.close()
+    return limits

@@ -44,6 +44,28 @@ def port(value: object) -> int:
     return value
 
 
+def count(value: object) -> int:
+    """How many are allowed; to allow none would be to serve nobody."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise Wrong(f"a whole number, 1 to {_MOST}")
+    return value
+
+
+_MOST = 2**31 - 1
+_SIZE = re.compile(r"([0-9]{1,10})(Ki|Mi|Gi)?")
+_BYTES = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_LEAST_MESSAGE = 128 * 1024
+
+
+def message_size(value: object) -> int:
+    """Bytes of a quantity such as 16Mi, as Kubernetes writes them. Not so few that an Envoy could not even say who it is."""
+    match = _SIZE.fullmatch(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    size = int(match[1]) * _BYTES[match[2]] if match else 0
+    if not _LEAST_MESSAGE <= size <= _MOST:
+        raise Wrong('a size such as "16Mi" or 16777216, at least 128Ki (an Envoy\'s first request takes 60Ki) and less than 2Gi')
+    return size
+
+
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_LABEL = re.compile(_LABEL)
 _DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")

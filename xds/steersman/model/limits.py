@@ -1,10 +1,10 @@
-"""What a client may ask, and how long things are waited for."""
+"""What clients of the xDS address may ask, and how long things are waited for."""
 
-import msgspec
+from steersman.model.objects import Row
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on what one stream may cost. Past them it ends, with a status that names the bound."""
+class Limits(Row, frozen=True, kw_only=True):
+    """Bounds on what clients may cost, far from what honest ones need. Past them a stream ends, with a status that names the bound."""
 
     names: int = 65_536
     """Names subscribed of one type."""
@@ -13,10 +13,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Characters of a name."""
 
     types: int = 32
-    """Distinct type URLs."""
+    """Distinct type URLs of one stream."""
+
+    message_size: int = 16 * 1024 * 1024
+    """Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names 5 MB. gRPC's own limit of 4 MiB would end such a stream unexplained."""
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class Patience(Row, frozen=True, kw_only=True):
     """Waits, in seconds."""
 
     ack: float = 60.0
