@@ -17,26 +17,29 @@ from tests.support.xds import Mesh
 class Place:
     """Where a stream stands: at the mesh's tables. `holds`: what it said it needs, by type."""
 
-    def __init__(self, serving: "Serving", proxy: Proxy, connection: Connection) -> None:
+    def __init__(self, serving: "Serving", mesh: Mesh, proxy: Proxy, connection: Connection) -> None:
+        self.serving = serving
+        self.mesh = mesh
         self.proxy = proxy
         self.connection = connection
         self.holds: dict[str, frozenset[str] | None] = {}
-        self._serving = serving
 
     @property
     def tables(self) -> Mapping[str, Table]:
-        return self._serving.mesh.tables
+        return self.mesh.tables
 
     def hold(self, type_url: str, names: frozenset[str] | None) -> None:
         self.holds[type_url] = names
 
     def release(self) -> None:
-        self._serving.places.remove(self)
-        self._serving.mesh.streams.remove(self.connection)
+        self.serving.places.remove(self)
+        self.mesh.streams.remove(self.connection)
 
 
 class Serving:
     """Lets every proxy stand at the mesh's tables, once it is `ready`."""
+
+    place = Place
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
@@ -46,10 +49,14 @@ class Serving:
 
     async def attach(self, proxy: Proxy, connection: Connection) -> Place:
         await self.ready.wait()
-        place = Place(self, proxy, connection)
+        mesh = self.mesh_of(proxy)
+        place = self.place(self, mesh, proxy, connection)
         self.places.append(place)
-        self.mesh.streams.append(connection)
+        mesh.streams.append(connection)
         return place
+
+    def mesh_of(self, proxy: Proxy) -> Mesh:
+        return self.mesh
 
 
 class StaticServer:
@@ -69,7 +76,7 @@ class StaticServer:
 
 @asynccontextmanager
 async def static_server(
-    mesh: Mesh,
+    mesh: Mesh | Serving,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -78,12 +85,12 @@ async def static_server(
     limits: Limits = LIMITS,
 ) -> AsyncIterator[StaticServer]:
     """A server for that mesh in this loop; port 0: a free one."""
-    serving, counters = Serving(mesh), Counters()
+    serving, counters = mesh if isinstance(mesh, Serving) else Serving(mesh), Counters()
     settings = XDSSettings(address=Address(host, port), insecure_secrets=insecure_secrets, ack_deadline=ack_deadline, limits=limits)
     server = XDSServer(serving, settings, counters)
     bound = await server.start()
     try:
-        yield StaticServer(mesh, serving, server, counters, f"127.0.0.1:{bound}")
+        yield StaticServer(serving.mesh, serving, server, counters, f"127.0.0.1:{bound}")
     finally:
         await server.stop()
 
