@@ -33,6 +33,13 @@ async def test_aggregated(found: tuple[Scenario, Row, Variant]) -> None:
         await run(server, *found, aggregated=True)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("found", tuple(runs(aggregated=False)), ids=named)
+async def test_per_type(found: tuple[Scenario, Row, Variant]) -> None:
+    async with target() as server:
+        await run(server, *found, aggregated=False)
+
+
 def test_they_are_as_many_as_the_public_ones() -> None:
     assert len(SCENARIOS) == 18
     assert len([*runs(aggregated=True), *runs(aggregated=False)]) == 98
