@@ -1,10 +1,12 @@
 """Streams on which there is one type alone. What several types order among each other is none of their concern."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from steersman.ads.messages import Close, Variant
+from steersman.ads.messages import Close, Send, Variant, Warms
 from steersman.names import CDS, EDS, LDS
-from tests.support.xds import Mesh, resource
+from tests.support.xds import BAD, Mesh, resource
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))
 
@@ -90,3 +92,52 @@ def test_changed_clusters_are_not_remembered_for_endpoints_that_are_never_asked_
         client.acks(CDS)
         client.gets()
     assert client.stream._unwarmed is None
+
+
+@BOTH
+def test_changed_clusters_are_told_after_them_so_that_their_endpoints_follow_elsewhere(variant: Variant) -> None:
+    mesh = Mesh()
+    mesh.only(CDS, "a", "b")
+    client = mesh.client(variant, only=CDS)
+    client.asks("")
+    client.acks(CDS)
+    mesh.wave(cds="a=2 -b")
+    client.gets()
+    assert [type(action) for action in client.last] == [Send, Warms]
+    assert warmed(client.last) == [("a",)]
+
+
+@BOTH
+def test_endpoints_follow_clusters_that_are_on_another_stream(variant: Variant) -> None:
+    mesh = Mesh()
+    mesh.only(EDS, "a", "b", "unasked")
+    client = mesh.client(variant)
+    client.asks(EDS, "a", "b")
+    client.confirms(EDS)
+    client.stream.warm(("a", "unasked", "unknown"))
+    assert client.gets() == ["eds: a"]
+    client.confirms(EDS, error=BAD)
+    client.stream.warm(("a",))
+    assert client.gets() == [], "what was refused is not sent again"
+
+
+@BOTH
+def test_who_has_clusters_on_the_same_stream_or_endpoints_on_one_of_their_own_is_sent_nothing_twice(variant: Variant) -> None:
+    mesh = Mesh()
+    mesh.only(CDS, "a")
+    mesh.only(EDS, "a")
+    both, own, none = mesh.client(variant), mesh.client(variant, only=EDS), mesh.client(variant)
+    both.asks(CDS)
+    both.acks(CDS)
+    for client in (both, own):
+        client.asks(EDS, "a")
+        client.confirms(EDS)
+    none.asks(LDS)
+    none.acks(LDS)
+    for client in (both, own, none):
+        client.stream.warm(("a",))
+        assert client.gets() == []
+
+
+def warmed(actions: Sequence[object]) -> list[tuple[str, ...]]:
+    return [action.clusters for action in actions if isinstance(action, Warms)]

@@ -124,7 +124,13 @@ class _Echo(BaseHTTPRequestHandler):
         return "the-application"
 
     def do_GET(self) -> None:
-        seen = {"path": self.path, "version": self.request_version, "headers": dict(self.headers), "client": self.client_address[0]}
+        seen = {
+            "path": self.path,
+            "version": self.request_version,
+            "headers": dict(self.headers),
+            "client": self.client_address[0],
+            "port": self.connection.getsockname()[1],
+        }
         body = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))

@@ -1,7 +1,7 @@
 """An xDS server over tables that a test writes by hand: everything but a mesh."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from steersman.admin.counters import Counters
@@ -30,6 +30,11 @@ class Place:
 
     def hold(self, type_url: str, names: frozenset[str] | None) -> None:
         self.holds[type_url] = names
+
+    def warm(self, clusters: Sequence[str]) -> None:
+        for other in self.serving.places:
+            if other is not self and other.proxy.id == self.proxy.id:
+                other.connection.warm(clusters)
 
     def release(self) -> None:
         self.serving.places.remove(self)

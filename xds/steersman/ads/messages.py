@@ -123,6 +123,13 @@ class Withheld(msgspec.Struct, frozen=True):
     size: int
 
 
+class Warms(msgspec.Struct, frozen=True):
+    """The client warms these clusters once it has read what was sent before this. Where it has their endpoints by another stream, they are
+    to follow there (`Stream.warm`)."""
+
+    clusters: tuple[str, ...]
+
+
 class NodeChanged(msgspec.Struct, frozen=True):
     """The client named another node than at the start of the stream; the first one holds."""
 
@@ -136,4 +143,4 @@ class Close(msgspec.Struct, frozen=True):
     text: str
 
 
-Action = Send | Acked | Nacked | Stale | Subscribed | Withheld | NodeChanged | Close
+Action = Send | Acked | Nacked | Stale | Subscribed | Withheld | Warms | NodeChanged | Close

@@ -18,7 +18,7 @@ from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from steersman.ads.channel import Channel, ChannelStatus
-from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Withheld
+from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.errors import ProtocolError
 from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
@@ -120,6 +120,12 @@ class Stream(Generic[R]):
         actions: list[Action] = []
         self._push_all(actions, now)
         return actions
+
+    def warm(self, clusters: Iterable[str]) -> None:
+        """The client was sent these clusters over a stream that has no other type. If it has their endpoints by this one, they follow; then
+        `pump`. Where endpoints have a stream of their own as well, Envoy opens a new one for a changed cluster."""
+        if not self._only and EDS in self._channels and CDS not in self._channels:
+            self._follow(clusters)
 
     def deadline(self) -> float | None:
         """When to call `pump` at the latest, even if nothing happens."""
@@ -249,19 +255,23 @@ class Stream(Generic[R]):
         nonce = f"{self._nonces}{self._count:x}"
         channel.send(nonce, composed.response, now, adds=composed.adds)
         actions.append(Send(nonce, composed.response))
-        if channel.type_url == CDS:
-            self._warm(composed.fresh)
+        if channel.type_url == CDS and composed.fresh:
+            self._warms(tuple(cluster.name for cluster in composed.fresh), actions)
 
-    def _warm(self, clusters: Iterable[Resource]) -> None:
+    def _warms(self, clusters: tuple[str, ...], actions: list[Action]) -> None:
         """A changed cluster warms until its endpoints come, and Envoy does not ask for what it has: they follow, changed or not."""
-        endpoints = self._channels.get(EDS)
-        if endpoints is None:
-            if self._unwarmed is not None:
-                self._unwarmed.update(cluster.name for cluster in clusters)
-            return
+        if self._only:
+            actions.append(Warms(clusters))
+        elif EDS in self._channels:
+            self._follow(clusters)
+        elif self._unwarmed is not None:
+            self._unwarmed.update(clusters)
+
+    def _follow(self, clusters: Iterable[str]) -> None:
+        endpoints = self._channels[EDS]
         endpoints.ask(
             name
-            for name in (cluster.name for cluster in clusters)
+            for name in clusters
             if (name in endpoints.names or (endpoints.wildcard and isinstance(endpoints.table.lookup(name), Resource)))
             and not endpoints.refuses(name)
         )

@@ -16,7 +16,7 @@ from steersman.admin.counters import Counters
 from steersman.admin.state import ConnectionStatus
 from steersman.ads import codec
 from steersman.ads.delta import DeltaStream
-from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Withheld
+from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
 from steersman.errors import ProtocolError
@@ -71,6 +71,9 @@ class Standing(Protocol):
     def hold(self, type_url: str, names: frozenset[str] | None) -> None:
         """Needs exactly these names from now on (None: all there are); what of them is pending arrives as changes."""
 
+    def warm(self, clusters: Sequence[str]) -> None:
+        """The proxy was sent these clusters; its other streams are to be told (`Connection.warm`)."""
+
     def release(self) -> None:
         """The stream has ended."""
 
@@ -83,7 +86,8 @@ class Serving(Protocol):
 
 
 class Connection:
-    """One stream. The server tells it `changed`, `retabled` and `drain`, each in the turn in which the tables moved; `run` is its life."""
+    """One stream. The server tells it `changed` and `retabled` in the turn in which the tables moved, `warm` and `drain` at any time; `run`
+    is its life."""
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class Connection:
         self._agent = ""
         self._standing: Standing | None = None
         self._stream: Any = None
-        self._outbox: deque[Send] = deque()
+        self._outbox: deque[Send | Warms] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._since: float | None = None
@@ -138,6 +142,12 @@ class Connection:
         """The proxy stands at another table from now on."""
         if self._stream is not None and self._concerns(type_url):
             self._stream.retable(type_url, table)
+            self._wake.set()
+
+    def warm(self, clusters: Sequence[str]) -> None:
+        """The proxy was sent these clusters over another stream."""
+        if self._stream is not None:
+            self._stream.warm(clusters)
             self._wake.set()
 
     def _concerns(self, type_url: str) -> bool:
@@ -258,9 +268,15 @@ class Connection:
             self._perform(self._stream.pump(loop.time()))
             sent = bool(self._outbox)
             while self._outbox and self._close is None:
-                await self._transport.write(codec.encode(self._outbox.popleft()))
+                await self._put(self._outbox.popleft())
             if sent and since is not None:
                 self._counters.convergence.observe(max(0.0, time.time() - since))
+
+    async def _put(self, due: Send | Warms) -> None:
+        if isinstance(due, Send):
+            await self._transport.write(codec.encode(due))
+        elif self._standing is not None:
+            self._standing.warm(due.clusters)
 
     def _written(self, writer: asyncio.Task[None]) -> None:
         """The writer ends only with the stream; if it failed, the client is gone or we have a bug."""
@@ -311,6 +327,8 @@ class Connection:
                 counters.pushes[short] += 1
                 counters.pushed_resources[short] += len(action.response.resources)
                 counters.pushed_bytes[short] += sum(len(part) for resource in action.response.resources for part in resource.parts)
+                self._outbox.append(action)
+            case Warms():
                 self._outbox.append(action)
             case Subscribed():
                 assert self._standing is not None

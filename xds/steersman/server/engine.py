@@ -58,6 +58,10 @@ class Standing:
         """Needs exactly these names of that type from now on; what they hold arrives as changes."""
         self._engine.enter(lambda: self._engine.cache.hold(self.place, type_url, names))
 
+    def warm(self, clusters: Sequence[str]) -> None:
+        """The proxy was sent these clusters: its other streams are told."""
+        self._engine.warm(self.place, clusters)
+
     def release(self) -> None:
         """The stream has ended."""
         self._engine.enter(lambda: self._engine.detach(self.place))
@@ -153,6 +157,12 @@ class Engine:
         else:
             del self._of_node[place.node_id]
             self.pipeline.apply([Delete(kind=Kind.PROXY, key=place.node_id)])
+
+    def warm(self, place: Place, clusters: Sequence[str]) -> None:
+        """The stream that stands here has sent its proxy these clusters."""
+        for other in self._of_node.get(place.node_id, ()):
+            if other is not place:
+                self._streams[other].connection.warm(clusters)
 
     def _tell_proxy(self, stream: _Stream) -> None:
         origin = Origin(source="proxy", place=stream.connection.peer, seen=time.time())
