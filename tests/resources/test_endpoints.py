@@ -26,9 +26,9 @@ from steersman.model.mesh import (
     Workload,
 )
 from steersman.model.objects import Kind
-from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
-from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellKey
-from steersman.resources.endpoints import assignment_of, encoded_cell, gateway_endpoint
+from steersman.registry.collections import CELLS, MESH_SERVICES
+from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellsKey
+from steersman.resources.endpoints import assignment_of, encoded_cells, gateway_endpoint
 from steersman.resources.lb_endpoints import encoded, varint
 from steersman.views.collections import SEEN, SeenKey
 from tests.support.examples import examples
@@ -49,7 +49,7 @@ class Mesh:
         self.service = MeshService(
             key=PORT.service, hostname=Hostname("reviews.default.svc.cluster.local"), clusters=(EAST,), headless=headless
         )
-        self.encoded: dict[EncodedCellKey, bytes] = {}
+        self.encoded: dict[EncodedCellsKey, bytes] = {}
 
     def __call__(self, collection: Any, key: Any, /) -> Any:
         if collection is SEEN:
@@ -63,7 +63,7 @@ class Mesh:
             return gateway_endpoint(self, key)
         assert collection is ENCODED_CELLS
         if key not in self.encoded:
-            self.encoded[key] = encoded_cell(self, key)
+            self.encoded[key] = encoded_cells(self, key)
         return self.encoded[key]
 
     def assignment(self, name: str = NAME) -> tuple[bytes, ...]:
@@ -106,10 +106,9 @@ def message_of(name: str, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint
             load_balancing_weight=UInt32Value(value=group.weight),
             priority=group.priority,
         )
-        for traits in group.direct:
-            for one in cells[traits]:
-                if (traits, one.address, one.port) not in seen.without:
-                    target.lb_endpoints.append(lb_endpoint_of(one, seen.scale, headless=headless))
+        direct = [one for traits in group.direct for one in cells[traits] if (traits, one.address, one.port) not in seen.without]
+        for one in sorted(direct, key=lambda one: (one.address, one.port)):
+            target.lb_endpoints.append(lb_endpoint_of(one, seen.scale, headless=headless))
         for share in group.gateways:
             target.lb_endpoints.append(gateway_of(share))
     return message
@@ -275,7 +274,7 @@ def test_a_cell_is_encoded_once_and_its_bytes_stand_in_every_assignment() -> Non
     group = LocalityGroup(locality=here.locality, priority=0, direct=(here,), gateways=(), weight=8)
     mesh = Mesh(SplitHorizon(scale=1, groups=(group,)), cells)
     first, second = mesh.assignment(), mesh.assignment("outbound_.9080_._.reviews.default.svc.cluster.local")
-    shared = mesh.encoded[EncodedCellKey(CellKey(PORT, here), 1)]
+    shared = mesh.encoded[EncodedCellsKey(PORT, (here,), 1)]
     assert len(mesh.encoded) == 1
     assert any(part is shared for part in first)
     assert any(part is shared for part in second)
@@ -289,6 +288,23 @@ def test_what_shares_an_address_with_an_endpoint_of_a_nearer_network_is_left_out
     message = ClusterLoadAssignment.FromString(b"".join(Mesh(seen, cells).assignment()))
     addresses = [one.endpoint.address.socket_address.address for one in message.endpoints[0].lb_endpoints]
     assert addresses == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_direct_endpoints_of_a_locality_are_sorted_by_address_and_port_whatever_tells_them_apart() -> None:
+    secure, plain = traits_of(), traits_of(mtls=False)
+    cells: dict[Traits, tuple[Endpoint, ...]] = {
+        secure: (endpoint("10.0.0.1", secure, port=9081), endpoint("10.0.0.3", secure)),
+        plain: (endpoint("10.0.0.1", plain), endpoint("10.0.0.2", plain)),
+    }
+    group = LocalityGroup(locality=secure.locality, priority=0, direct=(plain, secure), gateways=(), weight=4)
+    message = ClusterLoadAssignment.FromString(b"".join(Mesh(SplitHorizon(scale=1, groups=(group,)), cells).assignment()))
+    places = [one.endpoint.address.socket_address for one in message.endpoints[0].lb_endpoints]
+    assert [(place.address, place.port_value) for place in places] == [
+        ("10.0.0.1", 9080),
+        ("10.0.0.1", 9081),
+        ("10.0.0.2", 9080),
+        ("10.0.0.3", 9080),
+    ]
 
 
 def test_a_service_without_endpoints_has_an_empty_assignment_of_its_name() -> None:

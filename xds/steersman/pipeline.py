@@ -349,7 +349,7 @@ def wire_endpoints(graph: Graph) -> None:
     # ENCODED_GATEWAYS ---------+
     # SEEN ---------------------'
     graph.derive(ENCODED_GATEWAYS, assignments.gateway_endpoint, reads=())
-    graph.derive(ENCODED_CELLS, assignments.encoded_cell, reads=(CELLS, MESH_SERVICES))
+    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS, MESH_SERVICES))
     graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, ENCODED_GATEWAYS, MESH_SERVICES))
 
 

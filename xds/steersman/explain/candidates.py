@@ -122,7 +122,7 @@ class _Judge:
         }
         if not moved:
             return verdict.rule, verdict.note
-        where = ", ".join(f"{at} stands with {into}" for at, into in moved.items())
+        where = ", ".join(f"{at} stands with {endpoints_in(into)}" for at, into in moved.items())
         return (Rule.FOLDED if len(moved) == len(verdict.gateways) else verdict.rule), f"{verdict.note}; {where}"
 
     def _own_reasons(self, verdict: Verdict, workload: Workload) -> Iterator[ObjectRef]:
@@ -178,3 +178,7 @@ class _Judge:
 
 
 _NOT_BY_NETWORK = (Rule.CLUSTER_LOCAL, Rule.NODE_LOCAL, Rule.OTHER_FAMILY, Rule.PASSTHROUGH_NOT_MTLS)
+
+
+def endpoints_in(locality: Locality) -> str:
+    return f"endpoints in {locality}" if any(locality) else "endpoints of no known locality"

@@ -6,12 +6,12 @@ Nothing is decided here. The answer is read off the values that the proxy's own 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from steersman.explain.candidates import Assignment, candidates
+from steersman.explain.candidates import Assignment, candidates, endpoints_in
 from steersman.explain.explanation import Explanation, Gateway, Place, PortExplanation, Reference
 from steersman.explain.service_names import UnknownService
 from steersman.graph import Collection, NodeRef, Reader, Table
 from steersman.model.facts import Origin
-from steersman.model.ids import Locality, NetworkID, ServiceKey, ServicePortKey
+from steersman.model.ids import NetworkID, ServiceKey, ServicePortKey
 from steersman.model.mesh import MeshService, ObjectRef, ServicePort, Standpoint
 from steersman.model.objects import Kind
 from steersman.names import EDS, outbound_cluster, sni_name
@@ -176,7 +176,8 @@ def _port_notes(read: Reader, assignment: Assignment) -> Iterator[str]:
         yield "weights were scaled down to fit Envoy's limit of 2^32-1, and gateways' shares rounded"
     for folded in seen.folded:
         at = f"{folded.gateway.address}:{folded.gateway.port}"
-        yield f"gateway {at} also fronts {_named(folded.locality)}: their share of it, {folded.weight}, stands with {_named(folded.into)}"
+        share = f"their share of it, {folded.weight}, stands with {endpoints_in(folded.into)}"
+        yield f"gateway {at} also fronts {endpoints_in(folded.locality)}: {share}"
     for gateway in seen.shadowed:
         yield f"gateway {gateway.address}:{gateway.port} carries nothing here: an endpoint that is reached directly has the same address"
     for network in _networks(read, assignment):
@@ -191,10 +192,6 @@ def _networks(read: Reader, assignment: Assignment) -> Iterable[NetworkID]:
     """The other networks on which the port has endpoints."""
     found = {traits.network for traits, _ in read(CELL_INDEX, assignment.key.port).cells}
     return sorted(found - {assignment.key.horizon.network, NetworkID("")})
-
-
-def _named(locality: Locality) -> str:
-    return f"endpoints in {locality}" if any(locality) else "endpoints of no known locality"
 
 
 def _facts(inputs: Iterable[NodeRef], written: Written) -> Iterator[Reference]:

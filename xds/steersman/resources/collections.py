@@ -6,10 +6,9 @@ from typing import NamedTuple
 from steersman.graph import Derived, NodeRef
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ServicePortKey
-from steersman.model.mesh import NetworkGateway
+from steersman.model.mesh import NetworkGateway, Traits
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
-from steersman.registry.collections import CellKey
 from steersman.resources.resource import Resource
 from steersman.views.collections import SeenKey
 from steersman.views.listeners import OutboundListener, VirtualHost
@@ -31,10 +30,11 @@ Rows = tuple[tuple[str, NodeRef], ...]
 """A manifest: (resource name, the value in the graph that holds it), sorted by name, each name once."""
 
 
-class EncodedCellKey(NamedTuple):
-    """A cell with its weights multiplied by `scale`."""
+class EncodedCellsKey(NamedTuple):
+    """Cells of one service port that stand in one group, mostly a single one, with their weights multiplied by `scale`."""
 
-    cell: CellKey
+    port: ServicePortKey
+    cells: tuple[Traits, ...]
     scale: int
 
 
@@ -78,8 +78,8 @@ FIXED_CLUSTERS: Derived[str, Resource] = Derived("fixed_clusters")
 
 # -- endpoints ----------------------------------------------------------------------------------------------------------------
 
-ENCODED_CELLS: Derived[EncodedCellKey, bytes] = Derived("encoded_cells")
-"""The cell's LbEndpoints as fields of a LocalityLbEndpoints, in the cell's order."""
+ENCODED_CELLS: Derived[EncodedCellsKey, bytes] = Derived("encoded_cells")
+"""The cells' LbEndpoints as fields of a LocalityLbEndpoints, sorted by (address, port) over all of them."""
 
 ENCODED_GATEWAYS: Derived[NetworkGateway, bytes] = Derived("encoded_gateways")
 """The gateway as an LbEndpoint without its weight."""

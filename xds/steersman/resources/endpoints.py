@@ -1,20 +1,23 @@
-"""Endpoints, spliced: an endpoint's bytes are made once a cell, and every assignment in which the cell stands holds those very bytes."""
+"""Endpoints, spliced: an endpoint's bytes are made once, with the cell or the cells of its locality, and every assignment in which those
+stand holds those very bytes."""
 
 from functools import lru_cache
+from operator import attrgetter
 
 from steersman.graph import Reader
-from steersman.model.ids import Locality
-from steersman.model.mesh import LocalityGroup, NetworkGateway, SplitHorizon, Traits
+from steersman.model.ids import Locality, ServicePortKey
+from steersman.model.mesh import Endpoint, LocalityGroup, NetworkGateway, SplitHorizon, Traits
 from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
-from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellKey
+from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellsKey
 from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, varint, weight_field
 from steersman.resources.resource import Resource, of_parts
 from steersman.views.collections import SEEN, SeenKey
 
 
-def encoded_cell(read: Reader, key: EncodedCellKey) -> bytes:
-    """The endpoints of a cell as LocalityLbEndpoints.lb_endpoints, in order, each weight multiplied by the key's scale."""
-    return encoded(read(CELLS, key.cell), key.scale, headless=_headless(read, key.cell))
+def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
+    """The endpoints of a group's cells as LocalityLbEndpoints.lb_endpoints, sorted by (address, port), each weight multiplied by the key's
+    scale."""
+    return encoded(_endpoints(read, key.port, key.cells), key.scale, headless=_headless(read, key.port))
 
 
 def gateway_endpoint(read: Reader, gateway: NetworkGateway) -> bytes:
@@ -34,27 +37,38 @@ def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
     for group in seen.groups:
         if not group.direct and not group.gateways:
             continue
-        cells = [_cell(read, seen_key, traits, seen) for traits in group.direct]
-        start, end = _around(read, group, sum(map(len, cells)))
-        parts += (own + start, *cells)
+        direct = _direct(read, seen_key, group.direct, seen)
+        start, end = _around(read, group, len(direct))
+        parts += (own + start, direct) if direct else (own + start,)
         own = end
     parts.append(own)
     return of_parts(name, parts)
 
 
-def _cell(read: Reader, seen_key: SeenKey, traits: Traits, seen: SplitHorizon) -> bytes:
-    key = CellKey(seen_key.port, traits)
-    if not seen.without:
-        return read(ENCODED_CELLS, EncodedCellKey(key, seen.scale))
-    without = {(address, port) for cell, address, port in seen.without if cell == traits}
-    if not without:
-        return read(ENCODED_CELLS, EncodedCellKey(key, seen.scale))
-    kept = tuple(endpoint for endpoint in read(CELLS, key) if (endpoint.address, endpoint.port) not in without)
-    return encoded(kept, seen.scale, headless=_headless(read, key))
+def _direct(read: Reader, seen_key: SeenKey, cells: tuple[Traits, ...], seen: SplitHorizon) -> bytes:
+    """The bytes of a group's direct endpoints: those very ones that other assignments hold, unless some endpoint is left out here."""
+    port = seen_key.port
+    if not cells:
+        return b""
+    left_out = {lost for lost in seen.without if lost[0] in cells}
+    if not left_out:
+        return read(ENCODED_CELLS, EncodedCellsKey(port, cells, seen.scale))
+    kept = tuple(one for one in _endpoints(read, port, cells) if (one.traits, one.address, one.port) not in left_out)
+    return encoded(kept, seen.scale, headless=_headless(read, port))
 
 
-def _headless(read: Reader, key: CellKey) -> bool:
-    service = read(MESH_SERVICES, key.port.service)
+def _endpoints(read: Reader, port: ServicePortKey, cells: tuple[Traits, ...]) -> tuple[Endpoint, ...]:
+    """All endpoints of these cells, sorted by (address, port)."""
+    if len(cells) == 1:
+        return read(CELLS, CellKey(port, cells[0]))
+    return tuple(sorted((endpoint for traits in cells for endpoint in read(CELLS, CellKey(port, traits))), key=_PLACE))
+
+
+_PLACE = attrgetter("address", "port")
+
+
+def _headless(read: Reader, port: ServicePortKey) -> bool:
+    service = read(MESH_SERVICES, port.service)
     return service is not None and service.headless
 
 
