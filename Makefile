@@ -13,17 +13,18 @@ PYTEST ?=
 BENCH ?=
 OUT := xds
 
-.PHONY: help demo test thorough check bench golden protos lock
+.PHONY: help demo test thorough check bench golden kube-assets protos lock
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; exits 0 only when all of it was seen
 	@$(BIN)/steersman lab demo config/labs/two-networks.yaml
 
+# What `make kube-assets` obtained is used without being named.
 # loadfile: a file's tests stay on one worker, where its module fixtures are made once. (loadgroup has no effect in xdist 3.8 on pytest 9.2.)
 test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(.ci/kube-assets --where)}" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 thorough: $(STAMP)  ## the property tests, with ten times the examples
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(JOBS) --timeout 1200 -m hypothesis $(PYTEST)
@@ -40,6 +41,9 @@ bench: $(STAMP)  ## benchmarks, beside references of the same run and targets; o
 
 golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
 	@$(BIN)/python -m pytest -n 0 --update-golden -m golden $(PYTEST)
+
+kube-assets:  ## kube-apiserver, etcd and kubectl for the tests: by setup-envtest, or built by Go; 20 CPU minutes when nothing is cached
+	@.ci/kube-assets
 
 protos: $(STAMP)  ## compile protos/ into xds/; the generated files are committed
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) $$(find protos -name '*.proto')
