@@ -1,20 +1,38 @@
-"""The services of one type each of a running server, and real Envoys that ask them."""
+"""The services of one type each of a running server, and real Envoys that ask them; what its CSDS says of them."""
 
 import json
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+from envoy.admin.v3.config_dump_shared_pb2 import ClientResourceStatus
+from envoy.service.status.v3.csds_pb2 import ClientStatusRequest
+from envoy.service.status.v3.csds_pb2_grpc import ClientStatusDiscoveryServiceStub
+from grpc import insecure_channel
 
 from steersman.server.bootstrap import XDS_CLUSTER
 from tests.live.mesh import CLUSTERS, EAST, HTTP, fill, outbound
-from tests.support.live import ControlPlane, Workload, clusters, endpoints, eventually, listeners, refusals, serving, warming
+from tests.support.live import (
+    ControlPlane,
+    Workload,
+    clusters,
+    config,
+    endpoints,
+    envoys,
+    eventually,
+    listeners,
+    refusals,
+    serving,
+    warming,
+)
 from tests.support.objects import endpoint, pod, service, slice_of
 from tests.support.running import Envoy, free_port, http_app, started_envoy
 
 pytestmark = pytest.mark.envoy
 
+ACKED = ClientResourceStatus.ACKED
 STATIC = Workload("static-1", 6)
 APP = Workload("local-1", 7)
 LOCAL = outbound("local", 8000)
@@ -136,3 +154,31 @@ def served_by(port: int) -> int:
         return int(json.loads(body)["port"]) if answer.status == 200 else 0
     finally:
         connection.close()
+
+
+def test_csds_says_of_an_envoy_what_the_envoy_says_of_itself(plane: ControlPlane) -> None:
+    with envoys(plane, EAST.web) as running, insecure_channel(plane.inspect) as channel:
+        envoy = running[EAST.web.name]
+        service = ClientStatusDiscoveryServiceStub(channel)
+        request = ClientStatusRequest()
+        request.node_matchers.add().node_id.contains = f"~{EAST.web.name}."
+
+        def told() -> dict[tuple[str, str], Any]:
+            [one] = service.FetchClientStatus(request, timeout=10).config
+            return {(found.type_url.rpartition(".")[2], found.name): found for found in one.generic_xds_configs}
+
+        eventually(lambda: {found.client_status for found in told().values()} == {ACKED})
+        found = told()
+        assert {kind for kind, _ in found} == {"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"}
+        assert versions(found, "Cluster") == {
+            one["cluster"]["name"]: one["version_info"] for one in config(envoy, "dynamic_active_clusters")
+        }
+        assert versions(found, "Listener") == {
+            one["name"]: one["active_state"]["version_info"] for one in config(envoy, "dynamic_listeners")
+        }
+        assert b"PRIVATE KEY" not in b"".join(one.SerializeToString() for one in found.values())
+        assert time.time() - found["Cluster", outbound("web", HTTP)].last_updated.seconds < 60
+
+
+def versions(found: dict[tuple[str, str], Any], kind: str) -> dict[str, str]:
+    return {name: one.version_info for (of, name), one in found.items() if of == kind}

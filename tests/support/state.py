@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from steersman.admin.counters import Counters
-from steersman.admin.state import ConnectionStatus, SourceState, SourceStatus
+from steersman.admin.state import ConnectionStatus, OpenStream, SourceState, SourceStatus
 from steersman.ads.channel import ChannelStatus, Nack, Sent
 from steersman.ads.messages import ErrorDetail, Variant
 from steersman.graph import Reader
@@ -31,6 +31,7 @@ class FakeState:
         self.pipeline = pipeline or Pipeline()
         self.counters = Counters()
         self.connected = list(connections)
+        self.opened: list[OpenStream] = []
         self.held: list[SourceStatus] = [
             SourceStatus(name="east", kind="files", place="clusters/east", state=SourceState.SYNCED, objects=7)
         ]
@@ -38,6 +39,9 @@ class FakeState:
 
     def connections(self) -> Sequence[ConnectionStatus]:
         return tuple(self.connected)
+
+    def streams(self) -> Sequence[OpenStream]:
+        return tuple(self.opened)
 
     def sources(self) -> Sequence[SourceStatus]:
         return tuple(self.held)

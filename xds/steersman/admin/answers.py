@@ -49,7 +49,7 @@ def server(state: ServerState) -> pb.Server:
     return pb.Server(
         instance=state.instance,
         version=__version__,
-        started=_timestamp(state.started),
+        started=timestamp(state.started),
         ready=not reasons,
         not_ready=reasons,
         generation=state.pipeline.generation,
@@ -102,7 +102,7 @@ def _proxy(connection: ConnectionStatus, instance: str) -> pb.Proxy:
         protocol=connection.variant,
         service=connection.service,
         agent=connection.agent,
-        connected=_timestamp(connection.connected),
+        connected=timestamp(connection.connected),
         server=instance,
         types=[_type(channel) for channel in connection.channels],
     )
@@ -154,11 +154,13 @@ def _resource(served: Served) -> pb.Resource:
     if served.resource is None:
         return message
     message.version = served.resource.version
-    body = served.resource.body
-    if served.type_url == names.SDS:
-        body = message_of(names.SDS, body).SerializeToString(deterministic=True)
-    message.resource.CopyFrom(Any(type_url=served.type_url, value=body))
+    message.resource.CopyFrom(Any(type_url=served.type_url, value=shown_body(served.type_url, served.resource.body)))
     return message
+
+
+def shown_body(type_url: str, body: bytes) -> bytes:
+    """A resource's bytes as they may be shown: private keys redacted."""
+    return message_of(type_url, body).SerializeToString(deterministic=True) if type_url == names.SDS else body
 
 
 async def explanation(state: ServerState, wanted: str, service: str) -> pb.Explanation:
@@ -250,7 +252,7 @@ def finding(found: Finding) -> pb.Finding:
     )
 
 
-def _timestamp(seconds: float) -> Timestamp:
+def timestamp(seconds: float) -> Timestamp:
     stamp = Timestamp()
     stamp.FromMicroseconds(round(seconds * 1e6))
     return stamp

@@ -1,14 +1,16 @@
-"""The Inspect service over gRPC."""
+"""The Inspect service over gRPC, and beside it that by which other tools ask."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from envoy.service.status.v3.csds_pb2_grpc import add_ClientStatusDiscoveryServiceServicer_to_server
 
 from steersman.admin import answers
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin import inspect_pb2_grpc as stubs
+from steersman.admin.csds import ClientStatus
 from steersman.admin.selection import NotFound, Unclear
 from steersman.admin.state import ServerState
 from steersman.errors import ConfigError
@@ -60,6 +62,7 @@ async def serve_inspect(state: ServerState, address: str) -> tuple[grpc.aio.Serv
     # Without so_reuseport off, two servers would share the address, and each command would ask one of them by chance.
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     stubs.add_InspectServicer_to_server(Inspect(state), server)
+    add_ClientStatusDiscoveryServiceServicer_to_server(ClientStatus(state), server)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:

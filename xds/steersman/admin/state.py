@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from steersman.admin.counters import Counters
 from steersman.ads.channel import ChannelStatus
 from steersman.ads.messages import Variant
+from steersman.ads.told import TypeResources
 from steersman.graph import Reader
 from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
@@ -48,6 +49,16 @@ class ConnectionStatus(Row, frozen=True, kw_only=True):
     service: str = "ads"
     agent: str = ""
     channels: tuple[ChannelStatus, ...] = ()
+
+
+class OpenStream(Protocol):
+    """An open stream, to look at."""
+
+    def status(self) -> ConnectionStatus: ...
+
+    def resources(self) -> Sequence[TypeResources]:
+        """How far its client is with each resource of each type. Costs O(their number)."""
+        ...
 
 
 class SourceState(StrEnum):
@@ -102,6 +113,10 @@ class ServerState(Protocol):
 
     def connections(self) -> Sequence[ConnectionStatus]:
         """Every open stream, by (node id, id)."""
+        ...
+
+    def streams(self) -> Sequence[OpenStream]:
+        """The same, each to be asked for more."""
         ...
 
     def sources(self) -> Sequence[SourceStatus]:

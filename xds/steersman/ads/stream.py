@@ -20,6 +20,7 @@ import msgspec
 from steersman.ads.channel import Channel, ChannelStatus
 from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
+from steersman.ads.told import TypeResources, resources_of
 from steersman.errors import ProtocolError
 from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.names import CDS, EDS, LDS, RDS, SDS, TYPE_NAMES
@@ -147,6 +148,10 @@ class Stream(Generic[R]):
     def status(self) -> tuple[ChannelStatus, ...]:
         """Each type that the client has asked for, in the order of ORDER, then of asking."""
         return tuple(channel.status() for channel in self._ordered())
+
+    def resources(self) -> tuple[TypeResources, ...]:
+        """How far the client is with each resource of each type, in the same order. Costs O(their number)."""
+        return tuple(resources_of(channel) for channel in self._ordered())
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
 

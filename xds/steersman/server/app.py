@@ -19,7 +19,7 @@ from typing import TypeVar
 from steersman.admin.counters import Counters
 from steersman.admin.http import serve_http
 from steersman.admin.inspect import serve_inspect
-from steersman.admin.state import ConnectionStatus, SourceStatus
+from steersman.admin.state import ConnectionStatus, OpenStream, SourceStatus
 from steersman.graph import Reader
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ClusterID
@@ -85,7 +85,10 @@ class Server:
     # -- what the admin interfaces see ----------------------------------------------------------------------------------------
 
     def connections(self) -> Sequence[ConnectionStatus]:
-        return sorted((connection.status() for connection in self.engine.connections), key=lambda status: (status.proxy.id, status.id))
+        return sorted((connection.status() for connection in self.engine.connections), key=_place)
+
+    def streams(self) -> Sequence[OpenStream]:
+        return sorted(self.engine.connections, key=lambda connection: _place(connection.status()))
 
     def sources(self) -> Sequence[SourceStatus]:
         return self.feeds.statuses()
@@ -164,3 +167,7 @@ class Server:
         log.info("draining: readiness is off, streams are ended within %g s", DRAIN)
         self.draining = True
         await self.xds.drain(DRAIN)
+
+
+def _place(status: ConnectionStatus) -> tuple[str, str]:
+    return status.proxy.id, status.id

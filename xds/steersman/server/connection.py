@@ -19,6 +19,7 @@ from steersman.ads.delta import DeltaStream
 from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
+from steersman.ads.told import TypeResources
 from steersman.errors import ProtocolError
 from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.model.proxy import Proxy
@@ -169,6 +170,9 @@ class Connection:
             agent=self._agent,
             channels=self._stream.status() if self._stream is not None else (),
         )
+
+    def resources(self) -> Sequence[TypeResources]:
+        return self._stream.resources() if self._stream is not None else ()
 
     # -- running --------------------------------------------------------------------------------------------------------------
 
