@@ -6,14 +6,19 @@ python -m tests.bench [NAME ...] [--json FILE]
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import change, visible
+from tests.bench import change, envoys, fanout, idle, proxies, reconnect, visible
 from tests.bench.figures import Figure, machine, write
 
-BENCHMARKS: dict[str, Callable[[], Sequence[Figure]]] = {
+BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "change": change.run,
+    "envoys": envoys.run,
+    "fanout": fanout.run,
+    "idle": idle.run,
+    "proxies": proxies.run,
+    "reconnect": reconnect.run,
     "visible": visible.run,
 }
 JSON = Path("build/bench.json")
@@ -31,13 +36,13 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     figures: list[Figure] = []
     for name in arguments.names or BENCHMARKS:
+        print(f"-- {name}", flush=True)
         began = time.monotonic()
-        found = BENCHMARKS[name]()
-        print(f"-- {name} ({time.monotonic() - began:.0f} s)")
-        for figure in found:
+        for figure in BENCHMARKS[name]():
             print(*figure.lines(), sep="\n", flush=True)
-        figures += found
-        write(figures, arguments.json)
+            figures.append(figure)
+            write(figures, arguments.json)
+        print(f"   ({time.monotonic() - began:.0f} s)", flush=True)
     missed = [figure.name for figure in figures if figure.reached is False]
     promised = sum(figure.reached is not None for figure in figures)
     print(f"-- {promised - len(missed)} of {promised} targets reached; figures in {arguments.json}")

@@ -97,6 +97,12 @@ class ControlPlane(AdminHTTP):
         except (OSError, http.client.HTTPException):
             return False
 
+    @property
+    def pid(self) -> int:
+        """Its process while it is started."""
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
