@@ -46,8 +46,8 @@ def chains(listener: Any) -> dict[str, Any]:
 
 
 def leads_to(chain: Any) -> str:
-    (only,) = chain.filters
-    return str(unpacked(only.typed_config).cluster)  # type: ignore[attr-defined]
+    *_, last = chain.filters
+    return str(unpacked(last.typed_config).cluster)  # type: ignore[attr-defined]
 
 
 def matched(chain: Any) -> tuple[int, str, tuple[str, ...]]:
@@ -155,8 +155,8 @@ def test_wildcard_listeners_stand_on_every_family_of_the_proxy() -> None:
 
 def test_a_connection_to_one_pod_of_a_headless_service_is_for_that_pod() -> None:
     mesh = east(service("east", "kafka", headless=True, ports=(TCP,)), slice_of("east", "kafka", "10.0.0.1", ports=(("tcp", 3306),)))
-    (only,) = chains(listeners(mesh, sidecar())["10.0.0.1_3306"])["tcp"].filters
-    metadata = unpacked(only.typed_config).metadata_match.filter_metadata["envoy.lb"]  # type: ignore[attr-defined]
+    *_, last = chains(listeners(mesh, sidecar())["10.0.0.1_3306"])["tcp"].filters
+    metadata = unpacked(last.typed_config).metadata_match.filter_metadata["envoy.lb"]  # type: ignore[attr-defined]
     assert dict(metadata) == {"address": "10.0.0.1"}
 
 

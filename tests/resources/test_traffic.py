@@ -20,7 +20,9 @@ from steersman.model.facts import LeafKey, Origin, Upsert
 from steersman.model.ids import ClusterID, SpiffeID
 from steersman.model.objects import GatewayServer, Kind, Protocol, TLSMode
 from steersman.model.proxy import Proxy
-from steersman.names import SHORT_TYPES
+from steersman.names import LDS, SHORT_TYPES
+from steersman.resources.collections import OUTBOUND_LISTENERS
+from steersman.views.listeners import TCPListener
 from tests.support.ads import FixedADS
 from tests.support.mesh import MTLS, Mesh, cluster, gateway, pod, port, service, slice_of
 from tests.support.pki import Authority
@@ -31,6 +33,8 @@ pytestmark = pytest.mark.envoy
 
 WEB_POD, WEB_APP, CLIENT, CLIENT_OUT, GATEWAY, SNI_GATEWAY, WEB_OUT = (loopback(number) for number in range(1, 8))
 HTTP_PORT, TCP_PORT, GRPC_PORT, SERVICE_PORT = 8080, 3306, 50051, 9080
+LATE_PORT = 9099
+"""Where the client has a listener for TCP still, though the cluster that it leads to is gRPC's already."""
 FQDN = "web.default.svc.cluster.local"
 ALPN = ["istio-peer-exchange", "istio"]
 
@@ -94,7 +98,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     nodes: dict[str, dict[str, Any]] = {}
     addresses: dict[str, tuple[Proxy, str]] = {}
     for account, proxy in proxies().items():
-        nodes[proxy.id] = tables_of(mesh, authority, proxy, account)
+        nodes[proxy.id] = tables = tables_of(mesh, authority, proxy, account)
+        if account == "client":
+            late = mesh.ask(OUTBOUND_LISTENERS, TCPListener(CLIENT_OUT, LATE_PORT, f"outbound|{GRPC_PORT}||{FQDN}", bound=True))
+            tables[LDS][late.name] = late
         addresses[account] = (proxy, proxy.ip)
     for name, address, made in (("gw", GATEWAY, mesh), ("sni-gw", SNI_GATEWAY, mesh_of(Passthrough.SNI_CLUSTER, SNI_GATEWAY))):
         proxy = router(address, name=name, namespace="default", service_account="gw")
@@ -246,6 +253,12 @@ def test_a_grpc_client_without_a_proxy_dials_a_service_by_any_of_its_names(world
     )
     assert ran.returncode == 0, ran.stderr
     assert "user-agent" in json.loads(ran.stdout)
+
+
+def test_bytes_are_not_called_http_2_though_their_cluster_is(world: World) -> None:
+    """Clusters change before listeners do. Were they called so, the workload would close on whatever else they are."""
+    with socket.create_connection((CLIENT_OUT, LATE_PORT), timeout=10) as sock:
+        assert answered(sock).startswith(b"HTTP/1.1 ")
 
 
 def grpc_client() -> Proxy:

@@ -1,10 +1,14 @@
 """Filters: what listeners do with a connection, and what they look at before they decide."""
 
-from envoy.config.core.v3.base_pb2 import Metadata
+from collections.abc import Iterable
+
+from envoy.config.core.v3.base_pb2 import DataSource, Metadata
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.rbac.v3 import rbac_pb2 as rules
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
@@ -12,6 +16,7 @@ from envoy.extensions.filters.listener.original_src.v3.original_src_pb2 import O
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter, Rds
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
+from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config as SetFilterState
 from envoy.extensions.filters.network.sni_cluster.v3.sni_cluster_pb2 import SniCluster
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
@@ -40,6 +45,15 @@ def tcp_proxy(cluster: str, stat_prefix: str = "", metadata: Metadata | None = N
         max_connect_attempts=UInt32Value(value=CONNECT_ATTEMPTS),
     )
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(config))
+
+
+def offering(alpn: Iterable[str]) -> Filter:
+    """Has what the connection becomes offer this ALPN upstream, whatever the cluster's own TLS offers."""
+    value = FilterStateValue(
+        object_key="envoy.network.application_protocols",
+        format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string=",".join(alpn))),
+    )
+    return Filter(name="envoy.filters.network.set_filter_state", typed_config=packed(SetFilterState(on_new_connection=[value])))
 
 
 def sni_cluster() -> Filter:

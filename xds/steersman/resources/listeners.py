@@ -15,9 +15,10 @@ from steersman.model.config import OutboundTrafficPolicy
 from steersman.model.ids import IPFamily
 from steersman.names import BLACK_HOLE, OUTBOUND_CAPTURE_PORT, PASSTHROUGH, VIRTUAL_OUTBOUND, outbound_route
 from steersman.registry.mesh import mesh_of
-from steersman.resources.filters import http_inspector, http_routed_by, tcp_proxy
+from steersman.resources.filters import http_inspector, http_routed_by, offering, tcp_proxy
 from steersman.resources.messages import tcp_address
 from steersman.resources.resource import Resource, of_message
+from steersman.resources.tls import MESH_ALPN
 from steersman.views.listeners import CaptureListener, HTTPListener, OutboundListener, TCPListener
 
 LB_METADATA = "envoy.lb"
@@ -108,13 +109,13 @@ def _http(key: HTTPListener) -> Filter:
 
 
 def _tcp(key: TCPListener) -> Listener:
+    """What passes as bytes must not be called HTTP/2, as it would be for a moment where a port's protocol changes: clusters come first."""
     metadata = None
     if key.pod:
         metadata = Metadata()
         metadata.filter_metadata[LB_METADATA].update({POD_ADDRESS: key.address})
-    listener = listening(
-        key.name, [tcp_address(key.address, key.port)], filter_chains=[_chain("tcp", tcp_proxy(key.cluster, metadata=metadata))]
-    )
+    chain = _chain("tcp", offering(MESH_ALPN), tcp_proxy(key.cluster, metadata=metadata))
+    listener = listening(key.name, [tcp_address(key.address, key.port)], filter_chains=[chain])
     if key.bound:
         return bound(listener)
     listener.bind_to_port.CopyFrom(BoolValue(value=False))
