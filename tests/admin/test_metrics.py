@@ -34,6 +34,7 @@ async def test_counts_stand_under_both_names(site: Site, state: FakeState) -> No
     state.counters.pushes["cds"] += 3
     state.counters.rejects["eds"] += 2
     state.counters.expired_nonces["lds"] += 1
+    state.counters.heartbeats["eds"] += 2
     state.counters.internal_errors += 4
     state.counters.facts[Kind.SERVICE, "upsert"] += 5
     state.counters.facts[Kind.PROXY, "delete"] += 6
@@ -42,6 +43,7 @@ async def test_counts_stand_under_both_names(site: Site, state: FakeState) -> No
     found = await figures(site)
     assert at(found, "steersman_pushes_total", type="cds") == at(found, "pilot_xds_pushes", type="cds") == 3
     assert at(found, "steersman_rejects_total", type="eds") == at(found, "pilot_total_xds_rejects") == 2
+    assert at(found, "steersman_heartbeats_total", type="eds") == 2
     assert at(found, "steersman_expired_nonces_total", type="lds") == at(found, "pilot_xds_expired_nonce", type="lds") == 1
     assert at(found, "steersman_internal_errors_total") == at(found, "pilot_total_xds_internal_errors") == 4
     assert at(found, "steersman_facts_total", kind="Service", event="upsert") == 5

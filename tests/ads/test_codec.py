@@ -20,6 +20,7 @@ from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused
 from tests.support.examples import examples
 
+WRAPPER = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 texts = st.text(st.characters(codec="utf-8"), max_size=300)
 bodies = st.lists(st.binary(max_size=200), max_size=4).map(tuple)
 found = st.builds(Resource, name=texts, version=texts.filter(bool), parts=bodies)
@@ -44,6 +45,7 @@ def responses(draw: st.DrawFn) -> Response:
         tuple(draw(st.lists(found, max_size=4))),
         tuple(draw(st.lists(texts, max_size=3))) if variant is Variant.DELTA else (),
         tuple(draw(st.lists(refusals, max_size=2))),
+        *draw(st.sampled_from([(0.0, False), (0.25, False), (30.0, False), (90.5, False), (5.0, True), (300.001, True)])),
     )
 
 
@@ -57,10 +59,13 @@ def by_protobuf(send: Send) -> Any:
     message.nonce = send.nonce
     for resource in response.resources:
         body = AnyMessage(type_url=response.type_url, value=resource.body)
-        if delta:
-            message.resources.add(name=resource.name, version=resource.version).resource.CopyFrom(body)
-        else:
-            message.resources.add().CopyFrom(body)
+        named = discovery_pb2.Resource(name=resource.name, version=resource.version)
+        if not response.heartbeat:
+            named.resource.CopyFrom(body)
+        if response.ttl:
+            named.ttl.FromNanoseconds(round(response.ttl * 1e9))
+            body = AnyMessage(type_url=WRAPPER, value=named.SerializeToString(deterministic=True))
+        message.resources.append(named if delta else body)
     if delta:
         message.removed_resources.extend(response.removed)
     for name, refused in response.refused:
@@ -86,16 +91,26 @@ def test_another_decoder_reads_the_same(response: Response, nonce: str) -> None:
     if response.variant is Variant.DELTA:
         delta = second_decoder().DeltaDiscoveryResponse.parse(raw)
         assert (delta.system_version_info, delta.type_url, delta.nonce) == (response.version, response.type_url, nonce)
-        read = [(item.name, item.version, item.resource.type_url, bytes(item.resource.value)) for item in delta.resources if item.resource]
-        assert read == [(one.name, one.version, response.type_url, one.body) for one in response.resources]
+        read = delta.resources
         assert tuple(delta.removed_resources) == response.removed
         errors = delta.resource_errors
     else:
         sotw = second_decoder().DiscoveryResponse.parse(raw)
         assert (sotw.version_info, sotw.type_url, sotw.nonce) == (response.version, response.type_url, nonce)
-        bodies_read = [(item.type_url, bytes(item.value)) for item in sotw.resources]
-        assert bodies_read == [(response.type_url, one.body) for one in response.resources]
+        if response.ttl:
+            assert {item.type_url for item in sotw.resources} <= {WRAPPER}
+            read = [second_decoder().Resource.parse(item.value) for item in sotw.resources]
+        else:
+            read = []
+            bodies_read = [(item.type_url, bytes(item.value)) for item in sotw.resources]
+            assert bodies_read == [(response.type_url, one.body) for one in response.resources]
         errors = sotw.resource_errors
+    for item, one in zip(read, response.resources if response.ttl or response.variant is Variant.DELTA else (), strict=True):
+        assert (item.name, item.version, item.ttl.total_seconds() if item.ttl else 0) == (one.name, one.version, response.ttl)
+        if response.heartbeat:
+            assert item.resource is None
+        else:
+            assert (item.resource.type_url, bytes(item.resource.value)) == (response.type_url, one.body)
     assert [(error.resource_name.name, error.error_detail.code, error.error_detail.message) for error in errors] == [
         (name, refused.code, refused.text) for name, refused in response.refused
     ]

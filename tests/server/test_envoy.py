@@ -4,112 +4,23 @@ import asyncio
 import http.client
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import pytest
-from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.filters.http.router.v3.router_pb2 import Router
-from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
-from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 
 from steersman.ads.messages import Variant
 from steersman.names import CDS, EDS, LDS, RDS, SDS
-from steersman.resources.resource import Resource, of_message
-from steersman.server.bootstrap import Mode, envoy_bootstrap
-from tests.support.live import clusters, eventually, refusals, warming
-from tests.support.running import Envoy, free_port, http_app, loopback, started_envoy
-from tests.support.static import StaticServer, static_server, until
+from tests.support.live import clusters, listeners
+from tests.support.running import free_port, http_app
+from tests.support.static import static_server, until
+from tests.support.tables import APPS, OVER_ADS, PROXY, acked, at, cluster, endpoints, listener, route, sees, settles, wave
 from tests.support.xds import Mesh
 
 pytestmark = pytest.mark.envoy
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))
-MODES = {Variant.SOTW: Mode.SOTW, Variant.DELTA: Mode.DELTA}
-OVER_ADS = {"ads": {}, "resource_api_version": "V3"}
-PROXY, APPS = loopback(230), loopback(231)
-
-T = TypeVar("T")
-
-
-def cluster(name: str, **fields: Any) -> Resource:
-    return made(Cluster(), name, {"type": "EDS", "eds_cluster_config": {"eds_config": OVER_ADS}, "connect_timeout": "1s", **fields})
-
-
-def endpoints(name: str, *ports: int) -> Resource:
-    listed = [{"endpoint": {"address": {"socket_address": {"address": APPS, "port_value": port}}}} for port in ports]
-    return made(ClusterLoadAssignment(), name, {"cluster_name": name, "endpoints": [{"lb_endpoints": listed}]})
-
-
-def listener(name: str, port: int, route: str) -> Resource:
-    router = {"@type": f"type.googleapis.com/{Router.DESCRIPTOR.full_name}"}
-    manager = {
-        "@type": f"type.googleapis.com/{HttpConnectionManager.DESCRIPTOR.full_name}",
-        "stat_prefix": name,
-        "rds": {"config_source": OVER_ADS, "route_config_name": route},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    bind = {"socket_address": {"address": PROXY, "port_value": port}}
-    return made(Listener(), name, {"name": name, "address": bind, "filter_chains": [chain]})
-
-
-def route(name: str, target: str) -> Resource:
-    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": target}}]}
-    return made(RouteConfiguration(), name, {"name": name, "virtual_hosts": [host]})
-
-
-def made(message: Message, name: str, fields: dict[str, Any]) -> Resource:
-    if "cluster_name" not in fields:
-        fields = {"name": name, **fields}
-    return of_message(name, ParseDict(fields, message))
-
-
-def wave(mesh: Mesh, put: dict[str, Iterable[Resource]], remove: dict[str, Iterable[str]] | None = None) -> None:
-    """All of it in one generation."""
-    gone = remove or {}
-    mesh.tell(
-        {
-            type_url: mesh.tables[type_url].apply(tuple(put.get(type_url, ())), remove=tuple(gone.get(type_url, ())))
-            for type_url in put | gone
-        }
-    )
-
-
-@asynccontextmanager
-async def at(server: StaticServer, variant: Variant, directory: Path) -> AsyncIterator[Envoy]:
-    """A ready Envoy that is connected to that server."""
-    bootstrap = envoy_bootstrap(node_id="bare", xds=server.address, admin=f"{PROXY}:{free_port(PROXY)}", mode=MODES[variant])
-    with ExitStack() as stack:
-        envoy = await asyncio.to_thread(stack.enter_context, started_envoy(bootstrap, directory, "envoy"))
-        try:
-            await asyncio.to_thread(envoy.wait_ready)
-            yield envoy
-            assert await asyncio.to_thread(refusals, envoy) == {}
-        finally:
-            await asyncio.to_thread(stack.close)
-
-
-async def sees(found: Callable[[], T], seconds: float = 10.0) -> T:
-    return await asyncio.to_thread(eventually, found, seconds, 0.005)
-
-
-async def settles(envoy: Envoy, server: StaticServer, seconds: float = 1.0) -> None:
-    """Nothing warms any more, and everything is acknowledged, within that time: Envoy's own patience is 15 s."""
-    connection = server.places[0].connection
-    await until(lambda: all(channel.acked == channel.sent or acked(channel) for channel in connection.status().channels), seconds)
-    await sees(lambda: warming(envoy) == {}, seconds)
-
-
-def acked(channel: Any) -> bool:
-    return channel.sent is None or (channel.acked is not None and channel.acked.nonce == channel.sent.nonce)
 
 
 @BOTH
@@ -254,3 +165,45 @@ async def test_a_proxy_that_may_have_no_secrets_lives_without_them(variant: Vari
         await sees(lambda: f"a::{APPS}:3::" in envoy.get("/clusters")[1])
         assert server.counters.rejects == {}
         assert server.counters.pushes["sds"] == 1
+
+
+@pytest.mark.slow
+async def test_c57_heartbeats_keep_alive_what_vanishes_without_them(tmp_path: Path) -> None:
+    """With delta: with state of the world Envoy does not say that it takes a time to live."""
+    mesh = Mesh()
+    port = free_port(PROXY)
+    wave(mesh, {CDS: [cluster("a")], EDS: [endpoints("a", 1)], LDS: [listener("l", port, "r")], RDS: [route("r", "a")]})
+    ttls = dict.fromkeys((CDS, EDS, LDS, RDS), 1.5)
+    async with static_server(mesh, ttls=ttls) as server, at(server, Variant.DELTA, tmp_path) as envoy:
+        await settles(envoy, server)
+        await until(lambda: all(server.counters.heartbeats[short] >= 9 for short in ("cds", "eds", "lds", "rds")), 30)
+        assert (clusters(envoy), listeners(envoy)) == ({"a"}, {"l"}), "three times its time to live it is there"
+        assert server.counters.rejects == {}
+        assert server.counters.expired_nonces == {}
+        assert server.counters.pushed_resources == {"cds": 1, "eds": 1, "lds": 1, "rds": 1}
+        stats = await asyncio.to_thread(envoy.stats, "cluster_(modified|removed)$")
+        assert set(stats.values()) == {0}
+        wave(mesh, {CDS: [cluster("a", connect_timeout="2s")]})
+        await settles(envoy, server)
+        before = server.counters.heartbeats["cds"]
+        await until(lambda: server.counters.heartbeats["cds"] >= before + 4, 30)
+        assert clusters(envoy) == {"a"}
+        await server.xds.stop()
+        await sees(lambda: clusters(envoy) == set() and listeners(envoy) == set())
+
+
+async def test_c57_who_comes_back_keeps_what_it_holds(tmp_path: Path) -> None:
+    """Nothing is sent again, so heartbeats have to begin at once."""
+    mesh = Mesh()
+    wave(mesh, {CDS: [cluster("a")], EDS: [endpoints("a", 1)]})
+    ttls = {CDS: 6.0, EDS: 6.0}
+    async with static_server(mesh, ttls=ttls) as server, at(server, Variant.DELTA, tmp_path) as envoy:
+        await settles(envoy, server)
+        await server.xds.drain(0.1)
+        await server.xds.stop()
+        async with static_server(mesh, port=int(server.address.rpartition(":")[2]), ttls=ttls) as again:
+            await until(lambda: again.counters.heartbeats["cds"] >= 3, 30)
+            assert again.counters.rejects == {}
+            assert again.counters.pushed_resources.total() == 0
+            assert clusters(envoy) == {"a"}
+            assert (await asyncio.to_thread(envoy.stats, "cluster_removed$"))["cluster_manager.cluster_removed"] == 0

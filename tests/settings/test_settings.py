@@ -23,6 +23,7 @@ from steersman.model.config import (
 )
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import Limits
+from steersman.names import EDS, SDS
 from steersman.settings import Address, ConfigErrors, KubernetesSource, parse_settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def test_a_file_that_names_only_its_clusters_gets_the_defaults_of_the_design() -
     assert (read.clusters[0].sync_timeout, read.clusters[0].path) == (30.0, "clusters[0]")
     assert read.ca.directory == Path(".steersman/ca")
     assert (read.server.xds.address, read.server.xds.insecure_secrets) == (Address("127.0.0.1", 15010), False)
-    assert (read.server.xds.ack_deadline, read.server.xds.limits) == (60.0, Limits())
+    assert (read.server.xds.ack_deadline, read.server.xds.limits, read.server.xds.ttls) == (60.0, Limits(), {})
     assert (read.server.admin.address, read.server.inspect.address) == (Address("127.0.0.1", 15014), Address("127.0.0.1", 15011))
 
 
@@ -83,6 +84,7 @@ server:
     insecureSecrets: true
     ackDeadline: 90s
     limits: {names: 7, nameLength: 8, types: 9, messageSize: 1Mi}
+    ttl: {eds: 2m, sds: 1h}
   admin: {address: "localhost:15114"}
   inspect: {address: "0.0.0.0:15111"}
 """)
@@ -116,6 +118,7 @@ server:
     assert read.ca.directory == tmp_path / "keys"
     assert (str(read.server.xds.address), read.server.xds.insecure_secrets, read.server.xds.ack_deadline) == ("[::1]:0", True, 90.0)
     assert read.server.xds.limits == Limits(names=7, name_length=8, types=9, message_size=1 << 20)
+    assert read.server.xds.ttls == {EDS: 120.0, SDS: 3600.0}
     assert (read.server.admin.address, read.server.inspect.address) == (Address("localhost", 15114), Address("0.0.0.0", 15111))
 
 
@@ -192,6 +195,10 @@ def test_settings_cannot_be_changed() -> None:
         ("server: {inspect: {addres: 'a:1'}}", "server.inspect.addres", "a:1", "did you mean address?"),
         ("server: {xds: {insecureSecrets: 'no'}}", "server.xds.insecureSecrets", "no", "true or false"),
         ("server: {xds: {ackDeadline: 60}}", "server.xds.ackDeadline", 60, "a duration"),
+        ("server: {xds: {ttl: {eds: 2}}}", "server.xds.ttl.eds", 2, 'a duration such as "2m", from 5s to 8760h'),
+        ("server: {xds: {ttl: {cds: 1s}}}", "server.xds.ttl.cds", "1s", "from 5s"),
+        ("server: {xds: {ttl: {cds: 8761h}}}", "server.xds.ttl.cds", "8761h", "to 8760h"),
+        ("server: {xds: {ttl: {endpoints: 1m}}}", "server.xds.ttl.endpoints", "1m", "eds"),
         ("server: {xds: {limits: {name: 1}}}", "server.xds.limits.name", 1, "did you mean names?"),
         ("server: {xds: {limits: {names: 0}}}", "server.xds.limits.names", 0, "a whole number, 1 to "),
         ("server: {xds: {limits: {types: true}}}", "server.xds.limits.types", True, "a whole number"),

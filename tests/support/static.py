@@ -88,10 +88,13 @@ async def static_server(
     insecure_secrets: bool = False,
     ack_deadline: float = PATIENCE.ack,
     limits: Limits = LIMITS,
+    ttls: Mapping[str, float] | None = None,
 ) -> AsyncIterator[StaticServer]:
     """A server for that mesh in this loop; port 0: a free one."""
     serving, counters = mesh if isinstance(mesh, Serving) else Serving(mesh), Counters()
-    settings = XDSSettings(address=Address(host, port), insecure_secrets=insecure_secrets, ack_deadline=ack_deadline, limits=limits)
+    settings = XDSSettings(
+        address=Address(host, port), insecure_secrets=insecure_secrets, ack_deadline=ack_deadline, limits=limits, ttls=ttls or {}
+    )
     server = XDSServer(serving, settings, counters)
     bound = await server.start()
     try:

@@ -34,7 +34,10 @@ def spelled(found: Resource) -> str:
 
 
 def said(actions: Iterable[Action]) -> list[str]:
-    """The responses among the actions, as "cds: a b=2 -c !d": what is set, removed and refused; the rest of the actions are left out."""
+    """The responses among the actions, as "cds: a b=2 -c !d": what is set, removed and refused; the rest of the actions are left out.
+
+    A heartbeat is "cds: ~ a@VERSION b@VERSION", four characters of each version.
+    """
     return [_response(action) for action in actions if isinstance(action, Send)]
 
 
@@ -45,6 +48,8 @@ def _response(send: Send) -> str:
     words = [spelled(found) for found in response.resources]
     words += [f"-{name}" for name in response.removed if name not in refused]
     words += [f"!{name}" for name in refused]
+    if response.heartbeat:
+        words = ["~", *(f"{found.name}@{found.version[:4]}" for found in response.resources)]
     return " ".join([f"{short}:", *words])
 
 

@@ -29,6 +29,7 @@ class Counters:
     """Since this server started. "by type": under the short name of a resource type ("cds", ...; the type URL where it has none).
 
     `pushes`: responses sent, by type. `pushed_resources`, `pushed_bytes`: what was in them, by type. `rejects`: NACKs, by type.
+    `heartbeats`: responses that only keep what a client has from expiring, by type.
     `expired_nonces`: requests with a nonce that is no longer the last one's, by type. `streams`: streams opened, by protocol
     ("delta", "sotw"). `closed`: streams that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or
     "delete"). `generations`: settlements. `computed`: values computed in them. `failures`: values whose computation raised.
@@ -42,6 +43,7 @@ class Counters:
         self.pushed_resources: Counter[str] = Counter()
         self.pushed_bytes: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
+        self.heartbeats: Counter[str] = Counter()
         self.expired_nonces: Counter[str] = Counter()
         self.streams: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()

@@ -116,6 +116,8 @@ class _Figures(Collector):
             yield _as_istio(istio, text, by_type, _keyed(counts))
         yield _counter("steersman_pushed_resources", "Resources in the responses sent.", by_type, _keyed(counters.pushed_resources))
         yield _counter("steersman_pushed_bytes", "Bytes of the resources in the responses sent.", by_type, _keyed(counters.pushed_bytes))
+        text = "Responses that only keep what a proxy has from expiring (server.xds.ttl)."
+        yield _counter("steersman_heartbeats", text, by_type, _keyed(counters.heartbeats))
         yield _counter("steersman_rejects", "Responses refused by their proxy (NACK).", by_type, _keyed(counters.rejects))
         yield _as_istio("pilot_total_xds_rejects", "Responses refused by their proxy (NACK).", (), {(): counters.rejects.total()})
         yield _counter("steersman_streams", "Streams opened.", ("protocol",), _keyed(counters.streams))

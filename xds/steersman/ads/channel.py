@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
 from steersman.model.objects import Row
 from steersman.resources.resource import Resource
@@ -70,18 +71,19 @@ class Batch:
 
     `largest`: bytes that the client can take of a resource, None for any; what is larger is refused, and told in `withheld` with its bytes.
     `adds`: some of the resources are new to the client, and it did not ask for them. `missing`: those of the removed that it asked for; the
-    others were held by it.
+    others were held by it. `before`: what the client held of the resources, where that is asked for.
     """
 
-    __slots__ = ("_largest", "_room", "adds", "missing", "refused", "removed", "resources", "withheld")
+    __slots__ = ("_largest", "_room", "adds", "before", "missing", "refused", "removed", "resources", "withheld")
 
-    def __init__(self, limit: int | None = None, largest: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, largest: int | None = None, before: dict[str, Held] | None = None) -> None:
         self.resources: list[Resource] = []
         self.removed: list[str] = []
         self.refused: list[tuple[str, Refused]] = []
         self.withheld: list[tuple[str, int]] = []
         self.missing: list[str] = []
         self.adds = False
+        self.before = before
         self._room = _ANY if limit is None else limit
         self._largest = _ANY if largest is None else largest
 
@@ -102,6 +104,8 @@ class Batch:
         self._room -= room
         self.resources.append(resource)
         self.adds = self.adds or held is None
+        if self.before is not None:
+            self.before[resource.name] = held
         return True
 
     def remove(self, name: str, held: Held) -> bool:
@@ -123,12 +127,13 @@ class Channel:
     `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None from a wildcard's coming until the
     whole content is known, to be compared with what the client holds (this, by name); nothing is said meanwhile. `hint`: the version that
     the client said it holds. `owed`: an answer is due, even an empty one. `rejected`: versions that the client refused and still would,
-    by name. `named`: it has ever named a resource.
+    by name. `named`: it has ever named a resource. `heartbeats`: None where resources live for ever.
     """
 
     __slots__ = (
         "acked",
         "dirty",
+        "heartbeats",
         "hint",
         "inflight",
         "lingering",
@@ -164,8 +169,14 @@ class Channel:
         self.acked: Sent | None = None
         self.nack: Nack | None = None
         self.rejected: dict[str, str] = {}
+        self.heartbeats: Heartbeats | None = None
 
     # -- what the client knows ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ttl(self) -> float:
+        """Seconds that the client keeps what it is sent; 0 for ever."""
+        return 0.0 if self.heartbeats is None else self.heartbeats.ttl
 
     def covers(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -193,6 +204,8 @@ class Channel:
             return
         self.sweep = None
         self.owed = self.owed and bool(names)
+        if self.heartbeats is not None:
+            self.heartbeats.narrow(names)
         for known in (self.dirty, self.waiting, self.lingering, self.rejected):
             for name in [name for name in known if name not in names]:
                 del known[name]
@@ -270,7 +283,7 @@ class Channel:
         `hold`: only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always is. `limit`:
         bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client can take.
         """
-        batch = Batch(limit, largest)
+        batch = Batch(limit, largest, None if self.heartbeats is None else {})
         before = len(self.dirty)
         for name in sorted(self.dirty):
             held = self.dirty[name]
@@ -293,6 +306,8 @@ class Channel:
             del self.dirty[name]
         if before > _FEW:
             self.dirty = dict(self.dirty)
+        if self.heartbeats is not None and batch.before is not None:
+            self.heartbeats.sends(batch.before)
         return batch
 
     def everything(self) -> tuple[Resource, ...]:
@@ -315,9 +330,14 @@ class Channel:
         """This goes out now."""
         self.inflight = InFlight(nonce=nonce, response=response, at=now, adds=adds)
         self.sent = Sent(version=response.version, nonce=nonce, at=now)
+        if self.heartbeats is not None:
+            self.heartbeats.sent(now)
 
-    def answer(self, nonce: str, error: ErrorDetail | None, now: float) -> Acked | Nacked | Stale:
-        """The client answers a response. Whether it is a NACK is told by the error alone, never by versions."""
+    def answer(self, nonce: str, error: ErrorDetail | None, now: float) -> Acked | Nacked | Stale | None:
+        """The client answers a response (None: a heartbeat, which it takes). Whether it is a NACK is told by the error alone, never by
+        versions."""
+        if self.heartbeats is not None and self.heartbeats.is_answer(nonce):
+            return self.heartbeats.answer(nonce, error)
         if self.inflight is None or self.inflight.nonce != nonce:
             return Stale(self.type_url, nonce)
         response, self.inflight = self.inflight.response, None
@@ -327,11 +347,15 @@ class Channel:
             return Acked(self.type_url, response.version)
         names = suspects(response, error.text)
         refused = set(names)
+        if self.heartbeats is not None:
+            self.heartbeats.refused(names)
         self.rejected.update((resource.name, resource.version) for resource in response.resources if resource.name in refused)
         self.nack = Nack(version=response.version, nonce=nonce, at=now, error=error, names=names)
         return Nacked(self.type_url, response.version, names, error)
 
     def _accepted(self, response: Response) -> None:
+        if self.heartbeats is not None:
+            self.heartbeats.accepted(response)
         if self.rejected:
             for resource in response.resources:
                 self.rejected.pop(resource.name, None)

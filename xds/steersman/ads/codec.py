@@ -21,6 +21,9 @@ from steersman.snapshot.table import Refused
 _LARGEST_FOR_GRPC: Final = 4 * 1024 * 1024 - 16 * 1024
 """A gRPC client drops its stream over a message of more than 4 MiB; the rest is for what surrounds the resource."""
 
+_WRAPPING: Final = "xds.config.resource-in-sotw"
+_WRAPPER: Final = "type.googleapis.com/envoy.service.discovery.v3.Resource"
+
 _LONGEST_ID: Final = 1_024
 
 _LONGEST_TEXT: Final = 16_384
@@ -28,12 +31,14 @@ _LONGEST_TEXT: Final = 16_384
 
 
 class Opening(NamedTuple):
-    """The first request of a stream. `agent`: the client and its version. `largest`: bytes of a resource that it can take, None for any."""
+    """The first request of a stream. `agent`: the client and its version. `largest`: bytes of a resource that it can take, None for any.
+    `wraps`: it takes a time to live, and heartbeats: with state of the world not every client does."""
 
     request: Request
     proxy: Proxy
     agent: str
     largest: int | None
+    wraps: bool
 
 
 def requested(raw: bytes) -> Requested:
@@ -61,7 +66,8 @@ def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
     agent = agent_of(message.node)
     grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
     request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
-    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None)
+    wraps = variant is Variant.DELTA or _WRAPPING in message.node.client_features
+    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, wraps)
 
 
 def encode(send: Send) -> bytes:
@@ -128,32 +134,52 @@ def _error(message: Any) -> ErrorDetail | None:
 _VERSION, _RESOURCES, _TYPE_URL, _NONCE, _REMOVED = b"\x0a", b"\x12", b"\x22", b"\x2a", b"\x32"
 _SOTW_ERRORS, _DELTA_ERRORS = b"\x3a", b"\x4a"
 _ANY_TYPE, _ANY_VALUE = b"\x0a", b"\x12"
-_RESOURCE_VERSION, _RESOURCE_BODY, _RESOURCE_NAME = b"\x0a", b"\x12", b"\x1a"
+_RESOURCE_VERSION, _RESOURCE_BODY, _RESOURCE_NAME, _RESOURCE_TTL = b"\x0a", b"\x12", b"\x1a", b"\x32"
+_SECONDS, _NANOS = b"\x08", b"\x10"
 _ERROR_NAME, _ERROR_STATUS = b"\x0a", b"\x12"
 _STATUS_CODE, _STATUS_MESSAGE = b"\x08", b"\x12"
 
 
 def _sotw_spliced(response: Response) -> tuple[bytes, bytes]:
     chunks = [_string(_VERSION, response.version)]
-    any_type = _string(_ANY_TYPE, response.type_url)
+    any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
     for resource in response.resources:
-        size, head = _any(any_type, resource)
-        chunks += (_RESOURCES, _varint(size), head, *resource.parts)
+        if ttl:
+            wrapped = b"".join(_resource(resource, any_type, ttl, body=not response.heartbeat))
+            chunks.append(_element(_RESOURCES, _string(_ANY_TYPE, _WRAPPER) + _element(_ANY_VALUE, wrapped)))
+        else:
+            size, head = _any(any_type, resource)
+            chunks += (_RESOURCES, _varint(size), head, *resource.parts)
     chunks.append(_string(_TYPE_URL, response.type_url))
     return b"".join(chunks), _errors(_SOTW_ERRORS, response.refused)
 
 
 def _delta_spliced(response: Response) -> tuple[bytes, bytes]:
     chunks = [_string(_VERSION, response.version)]
-    any_type = _string(_ANY_TYPE, response.type_url)
+    any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
     for resource in response.resources:
-        size, head = _any(any_type, resource)
-        before = b"".join((_string(_RESOURCE_VERSION, resource.version), _RESOURCE_BODY, _varint(size), head))
-        after = _string(_RESOURCE_NAME, resource.name)
-        chunks += (_RESOURCES, _varint(len(before) - len(head) + size + len(after)), before, *resource.parts, after)
+        fields = _resource(resource, any_type, ttl, body=not response.heartbeat)
+        chunks += (_RESOURCES, _varint(sum(map(len, fields))), *fields)
     chunks.append(_string(_TYPE_URL, response.type_url))
     removed = b"".join(_element(_REMOVED, name.encode()) for name in response.removed)
     return b"".join(chunks), removed + _errors(_DELTA_ERRORS, response.refused)
+
+
+def _resource(resource: Resource, any_type: bytes, ttl: bytes, *, body: bool) -> tuple[bytes, ...]:
+    """The fields of a Resource{version, resource, name, ttl}."""
+    version, after = _string(_RESOURCE_VERSION, resource.version), _string(_RESOURCE_NAME, resource.name) + ttl
+    if not body:
+        return (version, after)
+    size, head = _any(any_type, resource)
+    return (b"".join((version, _RESOURCE_BODY, _varint(size), head)), *resource.parts, after)
+
+
+def _ttl(seconds: float) -> bytes:
+    """The field of that time to live; nothing where it is for ever."""
+    if not seconds:
+        return b""
+    whole, nanos = divmod(round(seconds * 1_000_000_000), 1_000_000_000)
+    return _element(_RESOURCE_TTL, (_SECONDS + _varint(whole) if whole else b"") + (_NANOS + _varint(nanos) if nanos else b""))
 
 
 def _any(any_type: bytes, resource: Resource) -> tuple[int, bytes]:

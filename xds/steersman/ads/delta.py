@@ -27,6 +27,8 @@ class DeltaStream(Stream[DeltaRequested]):
             all_wanted = request.type_url in FULL_STATE or request.type_url not in self._tables
         if initial:
             self._reopens(request.type_url, now)
+            if channel.heartbeats is not None:
+                channel.heartbeats.reopened(now)
         known = self._said_to_hold(channel, initial)
         for name in wanted:
             version = known.get(name)
@@ -72,7 +74,13 @@ class DeltaStream(Stream[DeltaRequested]):
         channel.owed = False
         removed = (*batch.removed, *(name for name, _ in batch.refused))
         response = self._shared.response(
-            self.variant, channel.type_url, tuple(batch.resources), tuple(sorted(removed)), tuple(batch.refused), channel.table.stated
+            self.variant,
+            channel.type_url,
+            tuple(batch.resources),
+            tuple(sorted(removed)),
+            tuple(batch.refused),
+            channel.table.stated,
+            channel.ttl,
         )
         return Composed(response, batch.resources, batch.adds)
 

@@ -63,7 +63,8 @@ class Response:
     """A response but for its nonce: the same object on every stream that is sent the same, so that its bytes are made once.
 
     `resources`, `removed` and `refused` are each sorted by name; in delta, what is refused is among the removed as well, for clients that
-    ignore errors. `spliced`: the bytes before and after the nonce, once the codec has made them.
+    ignore errors. `ttl`: seconds that the client keeps the resources, 0 for ever. `heartbeat`: the resources go without their bodies, which
+    the client has. `spliced`: the bytes before and after the nonce, once the codec has made them.
     """
 
     variant: Variant
@@ -72,6 +73,8 @@ class Response:
     resources: tuple[Resource, ...] = ()
     removed: tuple[str, ...] = ()
     refused: tuple[tuple[str, Refused], ...] = ()
+    ttl: float = 0.0
+    heartbeat: bool = False
     spliced: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False)
 
 

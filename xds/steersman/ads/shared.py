@@ -7,7 +7,7 @@ from steersman.ads.messages import Response, Variant
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused, version_of
 
-_Key = tuple[Variant, str, str, tuple[int, ...], tuple[str, ...], tuple[tuple[str, Refused], ...]]
+_Key = tuple[Variant, str, str, tuple[int, ...], tuple[str, ...], tuple[tuple[str, Refused], ...], float, bool]
 
 
 class Shared:
@@ -36,14 +36,17 @@ class Shared:
         removed: tuple[str, ...] = (),
         refused: tuple[tuple[str, Refused], ...] = (),
         stated: str = "",
+        ttl: float = 0.0,
+        heartbeat: bool = False,
     ) -> Response:
         """The one response with this content. `stated`: its version, if one was given to the whole table; else it is the content's hash.
 
         Resources are told apart by identity, which is sound, since the response that is found keeps its own alive.
         """
-        key = (variant, type_url, stated, tuple(map(id, resources)), removed, refused)
+        key = (variant, type_url, stated, tuple(map(id, resources)), removed, refused, ttl, heartbeat)
         response = self._responses.get(key)
         if response is None:
-            response = Response(variant, type_url, stated or version_of(resources), resources, removed, refused)
+            version = stated or version_of(resources)
+            response = Response(variant, type_url, version, resources, removed, refused, ttl, heartbeat)
             self._responses[key] = response
         return response

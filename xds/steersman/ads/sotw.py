@@ -34,6 +34,8 @@ class SotwStream(Stream[Requested]):
         channel.narrow(wildcard, names)
         if first and request.version:
             channel.hint = request.version
+            if channel.heartbeats is not None:
+                channel.heartbeats.reopened(now)
         if wildcard and not had_all:
             if full:
                 channel.owed = True
@@ -55,7 +57,7 @@ class SotwStream(Stream[Requested]):
         actions += withheld(channel.type_url, batch.withheld)
         resources = channel.everything() if channel.type_url in FULL_STATE else tuple(batch.resources)
         refused = tuple(batch.refused)
-        response = self._shared.response(self.variant, channel.type_url, resources, (), refused, channel.table.stated)
+        response = self._shared.response(self.variant, channel.type_url, resources, (), refused, channel.table.stated, channel.ttl)
         return Composed(response, batch.resources, batch.adds)
 
     def _full_state(self, channel: Channel, *, hold: bool, removals: bool) -> Batch | None:

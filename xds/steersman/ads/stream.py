@@ -13,11 +13,13 @@ No type waits for the ACK of another, but for the two waits above; they concern 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from steersman.ads.channel import Channel, ChannelStatus
+from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.told import TypeResources, resources_of
@@ -25,7 +27,7 @@ from steersman.errors import ProtocolError
 from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.names import CDS, EDS, LDS, RDS, SDS, TYPE_NAMES
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import Change, LayeredTable, Table
+from steersman.snapshot.table import LARGE, Change, LayeredTable, Table
 
 ORDER: Final = (CDS, EDS, LDS, RDS, SDS)
 """Make before break: what is referred to comes before what refers to it."""
@@ -34,6 +36,7 @@ _SHOWN: Final = 200
 """Characters shown of what a client says."""
 _OVER: Final = -math.inf
 _NOTHING: Final = LayeredTable()
+_NONE: Final[Mapping[str, float]] = MappingProxyType({})
 
 R = TypeVar("R", bound=Request)
 
@@ -51,7 +54,8 @@ class Stream(Generic[R]):
 
     Every change of a table is to be told by `changed` in the same turn as it is made, before anything else is called, then `pump`.
     `largest`: bytes of a resource past which the client would drop the stream; None for any. `only`: the one type that there is on this
-    stream, which requests need not name; "" for all of them.
+    stream, which requests need not name; "" for all of them. `ttls`: seconds, by type URL, that the client keeps what it is sent unless it
+    hears of it again; a type that is missing is kept for ever.
     """
 
     variant: ClassVar[Variant]
@@ -67,6 +71,7 @@ class Stream(Generic[R]):
         patience: Patience = PATIENCE,
         largest: int | None = None,
         only: str = "",
+        ttls: Mapping[str, float] = _NONE,
     ) -> None:
         self.closed = False
         self._tables = dict(tables)
@@ -77,6 +82,7 @@ class Stream(Generic[R]):
         self._patience = patience
         self._largest = largest
         self._only = only
+        self._ttls = ttls
         self._count = 0
         self._channels: dict[str, Channel] = {}
         self._others: list[Channel] = []
@@ -115,11 +121,12 @@ class Stream(Generic[R]):
             return []
         for channel in self._channels.values():
             if channel.inflight is not None and now >= channel.inflight.at + self._patience.ack:
-                short = TYPE_NAMES.get(channel.type_url, channel.type_url)
-                nonce = channel.inflight.nonce
-                return self._close("DEADLINE_EXCEEDED", f"no ACK or NACK of the {short} response {nonce!r} within {self._patience.ack:g} s")
+                return self._overdue(channel, f"response {channel.inflight.nonce!r}")
+            if channel.heartbeats is not None and channel.heartbeats.overdue(now, self._patience.ack):
+                return self._overdue(channel, "heartbeat")
         actions: list[Action] = []
         self._push_all(actions, now)
+        self._beat_all(actions, now)
         return actions
 
     def warm(self, clusters: Iterable[str]) -> None:
@@ -132,6 +139,9 @@ class Stream(Generic[R]):
         """When to call `pump` at the latest, even if nothing happens."""
         waits = [channel.inflight.at + self._patience.ack for channel in self._channels.values() if channel.inflight is not None]
         waits += [until for until in (self._warm_until, self._remove_at, self._reopening_until) if until is not None and until != _OVER]
+        if self._ttls:
+            beats = (channel.heartbeats.deadline(self._patience.ack) for channel in self._channels.values() if channel.heartbeats)
+            waits += [at for at in beats if at is not None]
         return min(waits, default=None)
 
     def drain(self) -> list[Action]:
@@ -173,6 +183,7 @@ class Stream(Generic[R]):
         else:
             channel.names = before[1]
         self._push_all(actions, now)
+        self._beat_all(actions, now)
         return actions
 
     def _typed(self, request: R) -> R:
@@ -196,12 +207,14 @@ class Stream(Generic[R]):
         channel = self._channels[type_url] = Channel(type_url, self._tables.get(type_url, _NOTHING), lingers=lingers)
         if type_url not in ORDER:
             self._others.append(channel)
+        if ttl := self._ttls.get(type_url):
+            channel.heartbeats = Heartbeats(ttl)
         return channel
 
     def _answered(self, channel: Channel, request: R, now: float, actions: list[Action]) -> None:
         """Takes the request for an ACK or NACK if it is one."""
-        if request.nonce:
-            actions.append(channel.answer(request.nonce, request.error, now))
+        if request.nonce and (action := channel.answer(request.nonce, request.error, now)) is not None:
+            actions.append(action)
 
     def _subscribe(self, channel: Channel, request: R, first: bool, now: float) -> None:
         """Takes over the request's subscription."""
@@ -256,12 +269,25 @@ class Stream(Generic[R]):
         composed = self._compose(channel, actions, hold=hold, removals=removals)
         if composed is None:
             return
-        self._count += 1
-        nonce = f"{self._nonces}{self._count:x}"
+        nonce = self._nonce()
         channel.send(nonce, composed.response, now, adds=composed.adds)
         actions.append(Send(nonce, composed.response))
         if channel.type_url == CDS and composed.fresh:
             self._warms(tuple(cluster.name for cluster in composed.fresh), actions)
+
+    def _beat_all(self, actions: list[Action], now: float) -> None:
+        """Heartbeats go beside what is in flight: what lives shorter than an ACK takes would vanish else."""
+        for channel in self._ordered() if self._ttls else ():
+            heartbeats = channel.heartbeats
+            if heartbeats is None or not heartbeats.due(now):
+                continue
+            for resources in heartbeats.beat(channel, now, limit=LARGE, largest=self._largest):
+                response = self._shared.response(
+                    self.variant, channel.type_url, resources, stated=channel.table.stated, ttl=heartbeats.ttl, heartbeat=True
+                )
+                nonce = self._nonce()
+                heartbeats.went_out(nonce, response, now)
+                actions.append(Send(nonce, response))
 
     def _warms(self, clusters: tuple[str, ...], actions: list[Action]) -> None:
         """A changed cluster warms until its endpoints come, and Envoy does not ask for what it has: they follow, changed or not."""
@@ -320,6 +346,14 @@ class Stream(Generic[R]):
 
     def _ordered(self) -> list[Channel]:
         return [self._channels[type_url] for type_url in ORDER if type_url in self._channels] + self._others
+
+    def _nonce(self) -> str:
+        self._count += 1
+        return f"{self._nonces}{self._count:x}"
+
+    def _overdue(self, channel: Channel, what: str) -> list[Action]:
+        short = TYPE_NAMES.get(channel.type_url, channel.type_url)
+        return self._close("DEADLINE_EXCEEDED", f"no ACK or NACK of the {short} {what} within {self._patience.ack:g} s")
 
     def _close(self, code: str, text: str) -> list[Action]:
         self.closed = True

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol, assert_never
 
 from steersman.admin.counters import Counters
@@ -36,6 +37,7 @@ _NO_SECRETS: Final = RefusedTable(
         text="private keys are not sent over plaintext to an address that is not loopback; set server.xds.insecureSecrets to allow it",
     )
 )
+_NONE: Final[Mapping[str, float]] = MappingProxyType({})
 _IDS = itertools.count(1)
 _LAST_WRITE: Final = 0.5
 """Seconds that a response gets to be written out before its stream ends: a status can't overtake it."""
@@ -102,6 +104,7 @@ class Connection:
         secrets: bool,
         limits: Limits = LIMITS,
         patience: Patience = PATIENCE,
+        ttls: Mapping[str, float] = _NONE,
     ) -> None:
         self.id = f"{next(_IDS):x}"
         self.peer = transport.peer
@@ -115,6 +118,7 @@ class Connection:
         self._secrets = secrets
         self._limits = limits
         self._patience = patience
+        self._ttls = ttls
         self._connected = time.time()
         self._proxy = Proxy(id="")
         self._agent = ""
@@ -239,6 +243,7 @@ class Connection:
             patience=self._patience,
             largest=opening.largest,
             only=self._service.type_url,
+            ttls=self._ttls if opening.wraps else _NONE,
         )
 
     async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:
@@ -326,6 +331,9 @@ class Connection:
     def _act(self, action: Action) -> None:
         counters = self._counters
         match action:
+            case Send() if action.response.heartbeat:
+                counters.heartbeats[_short(action.response.type_url)] += 1
+                self._outbox.append(action)
             case Send():
                 short = _short(action.response.type_url)
                 counters.pushes[short] += 1

@@ -141,6 +141,7 @@ class XDSServer:
                 secrets=self._secrets,
                 limits=self._settings.limits,
                 patience=self._patience,
+                ttls=self._settings.ttls,
             )
             self._connections[connection] = None
             self._counters.streams[variant] += 1

@@ -20,6 +20,7 @@ from steersman.model.config import (
 )
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import LIMITS, PATIENCE, Limits
+from steersman.names import TYPE_NAMES
 from steersman.settings import values
 from steersman.settings.strict import Section, parse, read_text
 from steersman.settings.values import Address
@@ -58,12 +59,14 @@ class CASettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDSSettings:
     """`insecure_secrets`: private keys may leave over plaintext on an address that is not loopback. `ack_deadline`: seconds that a client
-    gets to answer a response."""
+    gets to answer a response. `ttls`: by type URL, seconds after which clients drop what they hold unless they hear of it again; types that
+    are missing are kept for ever."""
 
     address: Address
     insecure_secrets: bool = False
     ack_deadline: float = PATIENCE.ack
     limits: Limits = LIMITS
+    ttls: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +246,14 @@ def _xds(section: Section) -> XDSSettings:
         insecure_secrets=section.take("insecureSecrets", values.boolean, False),
         ack_deadline=section.take("ackDeadline", values.duration, PATIENCE.ack),
         limits=_limits(section.section("limits")),
+        ttls=_ttls(section.section("ttl")),
     )
+
+
+def _ttls(section: Section) -> dict[str, float]:
+    found = {type_url: section.take(short, values.time_to_live, 0.0) for type_url, short in TYPE_NAMES.items()}
+    section.close()
+    return {type_url: seconds for type_url, seconds in found.items() if seconds}
 
 
 def _limits(section: Section) -> Limits:

@@ -146,6 +146,21 @@ def duration(value: object) -> float:
     return seconds
 
 
+def time_to_live(value: object) -> float:
+    """Seconds. Not so few that a busy server, or an Envoy that warms, would have things vanish that are there."""
+    expected = 'a duration such as "2m", from 5s to 8760h'
+    try:
+        seconds = duration(value)
+    except Wrong as error:
+        raise Wrong(expected) from error
+    if not _LEAST_TTL <= seconds <= _MOST_TTL:
+        raise Wrong(expected)
+    return seconds
+
+
+_LEAST_TTL, _MOST_TTL = 5.0, 8760 * 3600.0
+
+
 def address(value: object) -> Address:
     expected = 'HOST:PORT such as "127.0.0.1:15010" or "[::1]:15010"'
     match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", value) if isinstance(value, str) else None

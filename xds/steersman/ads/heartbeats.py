@@ -1,0 +1,136 @@
+"""Time to live: what a client is sent vanishes there when it is over, unless a heartbeat comes first. One type on one stream.
+
+A heartbeat is a response of resources without bodies: name, version and time to live. A client takes it for one only where it holds that
+very version, so what it holds is known here even where it refused what came last.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from steersman.ads.messages import ErrorDetail, Nacked, Response
+from steersman.resources.resource import Resource
+from steersman.snapshot.table import resource_size
+
+if TYPE_CHECKING:
+    from steersman.ads.channel import Channel, Held
+
+_BEATS: Final = 3
+"""Heartbeats in a time to live: two may be late, or lost with their stream, before anything vanishes."""
+
+_OVERHEAD: Final = 64
+"""More than the bytes that a resource without a body takes in a response beside its name and its version."""
+
+
+class Heartbeats:
+    """`ttl`: seconds. `at`: when the next heartbeat is due, if it can be sent then; None while the client holds nothing. `since`: when the
+    heartbeat was sent that the client has not answered yet: until then there is no other.
+    """
+
+    __slots__ = ("_answered", "_before", "_kept", "_outstanding", "at", "since", "ttl")
+
+    def __init__(self, ttl: float) -> None:
+        self.ttl = ttl
+        self.at: float | None = None
+        self.since: float | None = None
+        self._outstanding: dict[str, Response] = {}
+        self._answered = ""
+        self._before: Mapping[str, Held] = {}
+        self._kept: dict[str, Held] = {}
+
+    # -- what the client holds ----------------------------------------------------------------------------------------------------
+
+    def reopened(self, now: float) -> None:
+        """The client holds something that another server, or another stream, has sent: nobody knows how long it has to live."""
+        self.at = now
+
+    def sends(self, before: Mapping[str, "Held"]) -> None:
+        """A response is made, of resources of which the client holds this."""
+        self._before = before
+
+    def sent(self, now: float) -> None:
+        """It goes out now."""
+        if self.at is None:
+            self.at = now + self.ttl / _BEATS
+
+    def accepted(self, response: Response) -> None:
+        if self._kept:
+            for resource in response.resources:
+                self._kept.pop(resource.name, None)
+
+    def refused(self, names: Iterable[str]) -> None:
+        """The client keeps what it had of these, for as long as it refuses."""
+        for name in names:
+            if name in self._before:
+                self._kept.setdefault(name, self._before[name])
+
+    def narrow(self, names: frozenset[str]) -> None:
+        """The client subscribes to these alone from now on."""
+        for name in [name for name in self._kept if name not in names]:
+            del self._kept[name]
+        if not names:
+            self._outstanding.clear()  # a client may drop what it no longer wants without a word
+            self.since = None
+
+    def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
+        """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
+        differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting, **self._kept}
+        if channel.wildcard:
+            content = channel.table.content() if channel.sweep is None else ()
+        else:
+            found = (channel.table.lookup(name) for name in sorted(channel.names))
+            content = tuple(answer for answer in found if isinstance(answer, Resource))
+        if largest is not None:
+            content = tuple(resource for resource in content if resource_size(resource) <= largest)
+        if not differs:
+            return content
+        same = [resource for resource in content if resource.name not in differs]
+        others = [Resource(name=name, version=version, parts=()) for name, version in differs.items() if version]
+        return sorted((*same, *others), key=lambda resource: resource.name)
+
+    # -- heartbeats ---------------------------------------------------------------------------------------------------------------
+
+    def due(self, now: float) -> bool:
+        return self.at is not None and now >= self.at and not self._outstanding
+
+    def deadline(self, patience: float) -> float | None:
+        """When to look again: for the next heartbeat, or for the answer to the last."""
+        return self.at if self.since is None else self.since + patience
+
+    def overdue(self, now: float, patience: float) -> bool:
+        return self.since is not None and now >= self.since + patience
+
+    def beat(self, channel: "Channel", now: float, *, limit: int, largest: int | None) -> list[tuple[Resource, ...]]:
+        """What goes into the heartbeat that is due now, each part of which takes at most `limit` bytes."""
+        parts: list[list[Resource]] = []
+        room = 0
+        for resource in self._held(channel, largest):
+            size = len(resource.name) + len(resource.version) + _OVERHEAD
+            if room < size:
+                parts.append([])
+                room = limit
+            parts[-1].append(resource)
+            room -= size
+        self.at = now + self.ttl / _BEATS if parts else None
+        return [tuple(part) for part in parts]
+
+    def went_out(self, nonce: str, response: Response, now: float) -> None:
+        self._outstanding[nonce] = response
+        self.since = now
+
+    def is_answer(self, nonce: str) -> bool:
+        """Whether this is the nonce of a heartbeat. That of the last may come again: clients repeat it when they subscribe."""
+        return nonce in self._outstanding or (bool(nonce) and nonce == self._answered)
+
+    def answer(self, nonce: str, error: ErrorDetail | None) -> Nacked | None:
+        """The client answers a heartbeat. Of what it refuses it is not known what it holds: that is left alone until it is sent again."""
+        response = self._outstanding.pop(nonce, None)
+        if response is None:
+            return None
+        self._answered = nonce
+        if not self._outstanding:
+            self.since = None
+        if error is None:
+            return None
+        names = tuple(resource.name for resource in response.resources)
+        self._kept.update(dict.fromkeys(names))
+        return Nacked(response.type_url, response.version, names, error)
