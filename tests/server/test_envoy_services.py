@@ -24,15 +24,17 @@ from steersman.ads.messages import Variant
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.resources.resource import Resource
 from steersman.server.bootstrap import XDS_CLUSTER, envoy_bootstrap
-from tests.server.test_envoy import APPS, BOTH, MODES, PROXY, endpoints, made, route, sees, wave
-from tests.server.test_envoy import cluster as over_ads
 from tests.support.live import clusters, listeners, refusals, warming
 from tests.support.pki import Authority
 from tests.support.running import Envoy, free_port, http_app, started_envoy
 from tests.support.static import StaticServer, static_server
+from tests.support.tables import APPS, MODES, PROXY, endpoints, made, route, sees, wave
+from tests.support.tables import cluster as over_ads
 from tests.support.xds import Mesh
 
 pytestmark = pytest.mark.envoy
+
+BOTH = pytest.mark.parametrize("variant", list(Variant))
 
 
 def over_its_own(variant: Variant) -> dict[str, Any]:

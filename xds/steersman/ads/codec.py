@@ -32,13 +32,14 @@ _LONGEST_TEXT: Final = 16_384
 
 class Opening(NamedTuple):
     """The first request of a stream. `agent`: the client and its version. `largest`: bytes of a resource that it can take, None for any.
-    `wraps`: it takes a time to live, and heartbeats: with state of the world not every client does."""
+    `mortal`: it takes a time to live, and heartbeats. With state of the world not every client does; gRPC's say so, but drop the one and
+    refuse the other."""
 
     request: Request
     proxy: Proxy
     agent: str
     largest: int | None
-    wraps: bool
+    mortal: bool
 
 
 def requested(raw: bytes) -> Requested:
@@ -66,8 +67,8 @@ def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
     agent = agent_of(message.node)
     grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
     request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
-    wraps = variant is Variant.DELTA or _WRAPPING in message.node.client_features
-    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, wraps)
+    mortal = not grpc and (variant is Variant.DELTA or _WRAPPING in message.node.client_features)
+    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, mortal)
 
 
 def encode(send: Send) -> bytes:

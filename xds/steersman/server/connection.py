@@ -243,7 +243,7 @@ class Connection:
             patience=self._patience,
             largest=opening.largest,
             only=self._service.type_url,
-            ttls=self._ttls if opening.wraps else _NONE,
+            ttls=self._ttls if opening.mortal else _NONE,
         )
 
     async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:
