@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from steersman.graph import Reader
 from steersman.model.ids import ClusterID, Hostname, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServicePortKey, labels_of
 from steersman.model.mesh import (
+    Arrangement,
+    Carried,
+    DirectCells,
     Endpoint,
     GatewayShare,
     Health,
     Horizon,
-    LocalityGroup,
     MeshService,
     NetworkGateway,
     ObjectRef,
@@ -27,8 +29,8 @@ from steersman.model.mesh import (
 )
 from steersman.model.objects import Kind
 from steersman.registry.collections import CELLS, MESH_SERVICES
-from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellsKey
-from steersman.resources.endpoints import assignment_of, encoded_cells, gateway_endpoint
+from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
+from steersman.resources.endpoints import assignment_of, encoded_cells
 from steersman.resources.lb_endpoints import encoded, varint
 from steersman.views.collections import SEEN, SeenKey
 from tests.support.examples import examples
@@ -59,8 +61,6 @@ class Mesh:
         if collection is MESH_SERVICES:
             assert key == PORT.service
             return self.service
-        if collection is ENCODED_GATEWAYS:
-            return gateway_endpoint(self, key)
         assert collection is ENCODED_CELLS
         if key not in self.encoded:
             self.encoded[key] = encoded_cells(self, key)
@@ -213,21 +213,36 @@ def cells_of(draw: st.DrawFn, traits: Traits) -> tuple[Endpoint, ...]:
 @st.composite
 def views(draw: st.DrawFn) -> tuple[SplitHorizon, dict[Traits, tuple[Endpoint, ...]]]:
     cells = {traits: draw(cells_of(traits)) for traits in draw(st.lists(TRAITS, unique=True, max_size=3))}
-    groups = []
-    for priority, locality in enumerate(draw(st.lists(LOCALITIES, unique=True, max_size=3))):
-        direct = tuple(draw(st.lists(st.sampled_from(sorted(cells)), unique=True))) if cells else ()
-        source = ObjectRef(Kind.SERVICE, "x")
-        shares = [
-            GatewayShare(
-                NetworkGateway(address, port, NetworkID(draw(NAMES)), ClusterID(draw(st.one_of(st.just(""), NAMES))), source), weight
-            )
-            for address, port, weight in draw(st.lists(st.tuples(ADDRESSES, PORTS, WEIGHTS), max_size=3))
-        ]
-        weight = draw(st.integers(1, 2**32 - 1))
-        groups.append(LocalityGroup(locality=locality, priority=priority, direct=direct, gateways=tuple(shares), weight=weight))
+    direct = []
+    fronts: list[tuple[Carried, ...]] = []
+    shares: list[int] = []
+    for level in enumerate(draw(st.lists(LOCALITIES, unique=True, max_size=3))):
+        standing = tuple(draw(st.lists(st.sampled_from(sorted(cells)), unique=True))) if cells else ()
+        if standing:
+            direct.append(DirectCells(level, standing, tuple(sorted(cells).index(traits) for traits in standing)))
+        for address, port, weight in draw(st.lists(st.tuples(ADDRESSES, PORTS, WEIGHTS), max_size=3)):
+            of = ClusterID(draw(st.one_of(st.just(""), NAMES)))
+            gateway = NetworkGateway(address, port, NetworkID(draw(NAMES)), of, ObjectRef(Kind.SERVICE, "x"))
+            fronts.append((Carried(level, gateway, ()),))
+            shares.append(weight)
     everyone = [(traits, one.address, one.port) for traits, cell in cells.items() for one in cell]
     without = tuple(sorted(draw(st.lists(st.sampled_from(everyone), max_size=2, unique=True)))) if everyone else ()
-    return SplitHorizon(scale=draw(st.integers(1, 60)), groups=tuple(groups), without=without), cells
+    seen = SplitHorizon(
+        arrangement=Arrangement(exact=1, direct=tuple(direct), fronts=tuple(fronts), unseen=()),
+        scale=draw(st.integers(1, 60)),
+        weights=tuple(draw(WEIGHTS) for _ in cells),
+        homes=(0,) * len(fronts),
+        shares=tuple(shares),
+        without=without,
+    )
+    return seen, cells
+
+
+def direct_only(*cells: Traits, without: tuple[tuple[Traits, str, int], ...] = ()) -> SplitHorizon:
+    """Cells of one locality, each of weight 1; nothing behind gateways."""
+    direct = (DirectCells((0, cells[0].locality), cells, tuple(range(len(cells)))),) if cells else ()
+    arrangement = Arrangement(exact=1, direct=direct, fronts=(), unseen=())
+    return SplitHorizon(arrangement=arrangement, scale=1, weights=(1,) * len(cells), homes=(), shares=(), without=without)
 
 
 # -- tests ----------------------------------------------------------------------------------------------------------------------
@@ -271,8 +286,7 @@ def test_varints_round_trip(value: int) -> None:
 def test_a_cell_is_encoded_once_and_its_bytes_stand_in_every_assignment() -> None:
     here = traits_of()
     cells = {here: tuple(endpoint(f"10.0.0.{host}", here) for host in range(1, 9))}
-    group = LocalityGroup(locality=here.locality, priority=0, direct=(here,), gateways=(), weight=8)
-    mesh = Mesh(SplitHorizon(scale=1, groups=(group,)), cells)
+    mesh = Mesh(direct_only(here), cells)
     first, second = mesh.assignment(), mesh.assignment("outbound_.9080_._.reviews.default.svc.cluster.local")
     shared = mesh.encoded[EncodedCellsKey(PORT, (here,), 1)]
     assert len(mesh.encoded) == 1
@@ -283,8 +297,7 @@ def test_a_cell_is_encoded_once_and_its_bytes_stand_in_every_assignment() -> Non
 def test_what_shares_an_address_with_an_endpoint_of_a_nearer_network_is_left_out_here_alone() -> None:
     here, there = traits_of(), traits_of(network="network-west")
     cells = {here: (endpoint("10.0.0.1", here),), there: (endpoint("10.0.0.1", there), endpoint("10.0.0.2", there))}
-    group = LocalityGroup(locality=here.locality, priority=0, direct=(here, there), gateways=(), weight=2)
-    seen = SplitHorizon(scale=1, groups=(group,), without=((there, "10.0.0.1", 9080),))
+    seen = direct_only(here, there, without=((there, "10.0.0.1", 9080),))
     message = ClusterLoadAssignment.FromString(b"".join(Mesh(seen, cells).assignment()))
     addresses = [one.endpoint.address.socket_address.address for one in message.endpoints[0].lb_endpoints]
     assert addresses == ["10.0.0.1", "10.0.0.2"]
@@ -296,8 +309,7 @@ def test_direct_endpoints_of_a_locality_are_sorted_by_address_and_port_whatever_
         secure: (endpoint("10.0.0.1", secure, port=9081), endpoint("10.0.0.3", secure)),
         plain: (endpoint("10.0.0.1", plain), endpoint("10.0.0.2", plain)),
     }
-    group = LocalityGroup(locality=secure.locality, priority=0, direct=(plain, secure), gateways=(), weight=4)
-    message = ClusterLoadAssignment.FromString(b"".join(Mesh(SplitHorizon(scale=1, groups=(group,)), cells).assignment()))
+    message = ClusterLoadAssignment.FromString(b"".join(Mesh(direct_only(plain, secure), cells).assignment()))
     places = [one.endpoint.address.socket_address for one in message.endpoints[0].lb_endpoints]
     assert [(place.address, place.port_value) for place in places] == [
         ("10.0.0.1", 9080),
@@ -308,7 +320,7 @@ def test_direct_endpoints_of_a_locality_are_sorted_by_address_and_port_whatever_
 
 
 def test_a_service_without_endpoints_has_an_empty_assignment_of_its_name() -> None:
-    parts = Mesh(SplitHorizon(scale=1, groups=()), {}).assignment()
+    parts = Mesh(direct_only(), {}).assignment()
     assert ClusterLoadAssignment.FromString(b"".join(parts)) == ClusterLoadAssignment(cluster_name=NAME)
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig
 from steersman.model.ids import UNKNOWN_NETWORK, ClusterID, IPFamily, Locality, NetworkID, ObjectKey
-from steersman.model.mesh import Folded, Horizon, NetworkGateway, ObjectRef, Rule, SplitHorizon
+from steersman.model.mesh import Arrangement, Carried, Folded, GatewayShare, Horizon, NetworkGateway, ObjectRef, Rule, SplitHorizon
 from steersman.model.objects import Kind, Row
 from steersman.registry.collections import CELL_INDEX, CELLS, CellKey
 from steersman.views.collections import SEEN, VERDICTS, SeenKey, VerdictKey
-from steersman.views.split_horizon import MOST, apportion, fold
+from steersman.views.split_horizon import MOST, apportion, assigned
 from tests.support.examples import examples
 from tests.support.mesh import BOTH, V4, Mesh, cluster, gateway_service, pod, port_key, service, slice_of
 from tests.support.seen import SeenEndpoint, seen_endpoints
@@ -152,9 +152,10 @@ def front(address: str) -> NetworkGateway:
 def test_the_best_priority_comes_before_the_largest_share() -> None:
     a, b = Locality("a"), Locality("b")
     gateway = front("192.0.2.1")
-    placed, folded = fold([{(1, a): (gateway, 9), (0, b): (gateway, 1)}])
-    assert placed == [((0, b), (gateway, 10))]
-    assert folded == (Folded(gateway, a, b, 9),)
+    carried = (Carried((0, b), gateway, ((1, 1),)), Carried((1, a), gateway, ((0, 1),)))
+    found = assigned(Arrangement(exact=1, direct=(), fronts=(carried,), unseen=()), (9, 1))
+    assert [(group.priority, group.locality, group.gateways) for group in found.groups] == [(0, b, (GatewayShare(gateway, 10),))]
+    assert found.folded == (Folded(gateway, a, b, 9),)
 
 
 # -- each address once --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 They are Istio's names, so that its users, gateways and dashboards find what they know.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from steersman.errors import InvalidObject
@@ -113,7 +114,9 @@ def short_hosts(service: ServiceKey, domain: str, client_namespace: str) -> tupl
     return tuple(hosts)
 
 
+@lru_cache(maxsize=1 << 14)
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> SpiffeID:
+    """Equal ones are one object: replicas have it in common."""
     return SpiffeID(f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}")
 
 

@@ -28,6 +28,7 @@ from steersman.registry.collections import (
     GATEWAY_ADDRESSES,
     GATEWAYS,
     GATEWAYS_IN,
+    HOSTS,
     IDENTITIES,
     INDEXES,
     LEAVES,
@@ -80,7 +81,6 @@ from steersman.resources import endpoints as assignments
 from steersman.resources.collections import (
     ASSIGNMENTS,
     ENCODED_CELLS,
-    ENCODED_GATEWAYS,
     FIXED_CLUSTERS,
     INBOUND_CLUSTERS,
     INBOUND_LISTENERS,
@@ -240,14 +240,15 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(VISIBLE_SERVICES, services.visible_services, reads=(SERVICE_KEYS, LIMITED_SERVICES, MESH_SERVICES))
     graph.derive(VIPS, services.vips, reads=(MESH_SERVICES, ALL_CLUSTERS, SERVICES_AT, SERVICES, PODS_AT))
 
-    # mesh.networks ------+--> CLUSTER_NETWORKS --+--> WORKLOADS (pods, placed)
-    # system namespaces --+--> CIDR_NETWORKS -----+
-    # clusters -----------+--> CLUSTER_TRUST -----+
-    # pods, nodes --------------------------------'
+    # mesh.networks ------+--> CLUSTER_NETWORKS --.
+    # system namespaces --+--> CLUSTER_TRUST -----+--> HOSTS --+--> WORKLOADS (each pod, placed)
+    # clusters -----------'                 nodes-'            |
+    # mesh.networks ---------> CIDR_NETWORKS ------------------'
     graph.derive(CLUSTER_NETWORKS, networks.cluster_network, reads=(MESH, CLUSTERS, NAMESPACES))
     graph.derive(CIDR_NETWORKS, networks.cidr_networks, reads=(MESH,))
     graph.derive(CLUSTER_TRUST, mesh.trust_domain_of, reads=(CLUSTERS, MESH))
-    graph.derive(WORKLOADS, workloads.workload, reads=(PODS, NODES, CLUSTER_TRUST, CLUSTER_NETWORKS, CIDR_NETWORKS))
+    graph.derive(HOSTS, workloads.host, reads=(NODES, CLUSTER_TRUST, CLUSTER_NETWORKS))
+    graph.derive(WORKLOADS, workloads.workload, reads=(HOSTS, CLUSTER_NETWORKS, CIDR_NETWORKS), of=PODS)
 
     # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
     # slices --> FAMILY_PODS --.
@@ -346,11 +347,9 @@ def wire_clusters(graph: Graph) -> None:
 def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
-    # ENCODED_GATEWAYS ---------+
     # SEEN ---------------------'
-    graph.derive(ENCODED_GATEWAYS, assignments.gateway_endpoint, reads=())
     graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS, MESH_SERVICES))
-    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, ENCODED_GATEWAYS, MESH_SERVICES))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, MESH_SERVICES))
 
 
 def wire_secrets(graph: Graph) -> None:

@@ -29,13 +29,15 @@ class Table(Collection[K, R | None], Generic[K, R]):
     """Facts from outside: written by the graph's owner, read as the row or None.
 
     With `wanted`, what someone reads here is asked of the outside: `Graph.wanted(table)` is the set of keys read now, present or not.
+    `key_of`: the key that a row holds itself, where it does; what is computed of it then shares that key.
     """
 
-    __slots__ = ("wanted",)
+    __slots__ = ("key_of", "wanted")
 
-    def __init__(self, name: str, *, wanted: bool = False) -> None:
+    def __init__(self, name: str, *, wanted: bool = False, key_of: Callable[[R], K] | None = None) -> None:
         super().__init__(name)
         self.wanted = wanted
+        self.key_of = key_of
 
 
 class Index(Collection[S, tuple[K, ...]], Generic[S, K]):

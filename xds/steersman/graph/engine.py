@@ -65,7 +65,8 @@ class _PutOff(BaseException):
 
 
 class _Node:
-    """One value with its edges. `dependents` is None, the only one, or a set of several: most nodes have one, and sets are large."""
+    """One value with its edges. `deps` and `dependents` are None, the only one, a tuple of few or (dependents) a dict of many, in the order
+    in which they came: nearly all nodes have few, and what holds one alone costs more than it does."""
 
     __slots__ = ("demand", "dependents", "deps", "key", "plan", "value")
 
@@ -73,46 +74,67 @@ class _Node:
         self.plan = plan
         self.key = key
         self.value: Any = None
-        self.deps: tuple[_Node, ...] = ()
-        self.dependents: _Node | set[_Node] | None = None
+        self.deps: Any = None
+        self.dependents: Any = None
         self.demand = 0
 
+    def each_dep(self) -> tuple["_Node", ...]:
+        deps = self.deps
+        return deps if type(deps) is tuple else () if deps is None else (deps,)
+
     def add_dependent(self, node: "_Node") -> None:
+        """Adds one that may be there already."""
         held = self.dependents
         if held is None:
             self.dependents = node
-        elif isinstance(held, set):
-            held.add(node)
-        elif held is not node:
-            self.dependents = {held, node}
+        elif type(held) is dict:
+            held[node] = None
+        elif type(held) is not tuple:
+            if held is not node:
+                self.dependents = (held, node)
+        elif node not in held:
+            self.dependents = (*held, node) if len(held) < _FEW else dict.fromkeys((*held, node))
 
     def drop_dependent(self, node: "_Node") -> None:
         held = self.dependents
         if held is node:
             self.dependents = None
-        elif isinstance(held, set):
-            held.discard(node)
-            if len(held) == 1:
-                self.dependents = held.pop()
+        elif type(held) is dict:
+            held.pop(node, None)
+            if len(held) <= _FEW // 2:
+                self.dependents = tuple(held)
+        elif type(held) is tuple:
+            left = tuple([other for other in held if other is not node])
+            self.dependents = left if len(left) > 1 else left[0] if left else None
 
     def each_dependent(self) -> Iterable["_Node"]:
         held = self.dependents
         if held is None:
             return ()
-        return tuple(held) if isinstance(held, set) else (held,)
+        return (held,) if type(held) is _Node else tuple(held)
+
+
+_FEW = 8
+"""Dependents that are looked through one by one."""
 
 
 class _Plan:
     """How one collection's nodes are made: its level, its function, and what that may read."""
 
-    __slots__ = ("collection", "compute", "deps", "level", "nodes", "read")
+    __slots__ = ("by_row", "collection", "compute", "deps", "key", "level", "nodes", "of", "read")
 
-    def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None) -> None:
+    def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None, of: "_Plan | None" = None) -> None:
         self.collection = collection
         self.level = level
         self.compute = compute
+        self.of = of
+        """The table of whose rows each value is one's, under the row's key: that the value reads its row goes without an edge."""
+        self.by_row: list[_Plan] = []
+        """The collections that are `of` this table."""
         self.nodes: dict[Any, _Node] = {}
         self.read: Reader = _unread
+        self.key: Any = None
+        """Of the value that is being computed."""
         self.deps: list[_Node] = []
         """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
 
@@ -140,6 +162,19 @@ def _recorder(plan: _Plan, sources: list[_Plan], made: Callable[[_Plan, Any], _N
         if type(value) is _Failed:
             raise value.error
         return value
+
+    return read
+
+
+def _row_recorder(plan: _Plan, rows: dict[Any, Any], read_other: Reader) -> Reader:
+    """The same where each value is of a row of a table, which is read without being recorded."""
+    assert plan.of is not None
+    own = plan.of.collection
+
+    def read(collection: Collection[Any, Any], key: Any, /) -> Any:
+        if collection is own and key == plan.key:
+            return rows.get(key)
+        return read_other(collection, key)
 
     return read
 
@@ -182,12 +217,22 @@ class Graph:
         self._indexes[index.table].append(index)
         self._buckets[index] = {}
 
-    def derive(self, collection: Derived[K, V], compute: Compute[K, V], reads: Iterable[Collection[Any, Any]]) -> None:
-        """Adds a derived collection: the function, and every collection that it may read."""
-        sources = [self._plans[read] for read in reads]
-        plan = _Plan(collection, 1 + max((source.level for source in sources), default=0), compute)
+    def derive(
+        self, collection: Derived[K, V], compute: Compute[K, V], reads: Iterable[Collection[Any, Any]], *, of: Table[K, Any] | None = None
+    ) -> None:
+        """Adds a derived collection: the function, and every collection that it may read.
+
+        `of`: a table whose rows' keys are the keys here. The function may read it, too, and any change of a row computes the value of its
+        key anew: millions of edges need not be kept that way.
+        """
+        sources = [self._plans[read] for read in (*reads, *(() if of is None else (of,)))]
+        table = None if of is None else self._plans[of]
+        plan = _Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table)
         plan.read = _recorder(plan, sources, self._made)
         self._add(plan)
+        if table is not None and of is not None:
+            plan.read = _row_recorder(plan, self._rows[of], plan.read)
+            table.by_row.append(plan)
 
     def _add(self, plan: _Plan) -> None:
         if plan.collection in self._plans:
@@ -256,6 +301,10 @@ class Graph:
         if node is not None:
             node.value = value
             self._moved(node)
+        for derived in plan.by_row:
+            node = derived.nodes.get(key)
+            if node is not None:
+                self._dirty[derived.level][node] = None
 
     def _moved(self, node: _Node) -> None:
         if node.demand:
@@ -332,7 +381,7 @@ class Graph:
         """Every fact that a value was computed from, absent ones included, in the order of reading; indexes as buckets. A question, as
         `ask` is."""
         root = self._asked(collection, key)
-        found: dict[_Node, None] = {}
+        found: dict[NodeRef, None] = {}
         seen: set[_Node] = set()
         stack = [root]
         while stack:
@@ -341,11 +390,12 @@ class Graph:
                 continue
             seen.add(node)
             if node.plan.compute is None:
-                found[node] = None
-            stack.extend(reversed(node.deps))
-        facts = tuple(NodeRef(node.plan.collection, node.key) for node in found)
+                found[NodeRef(node.plan.collection, node.key)] = None
+            elif node.plan.of is not None:
+                found[NodeRef(node.plan.of.collection, node.key)] = None
+            stack.extend(reversed(node.each_dep()))
         self._forget(root)
-        return facts
+        return tuple(found)
 
     def _asked(self, collection: Collection[Any, Any], key: Any) -> _Node:
         if any(self._dirty):
@@ -426,7 +476,7 @@ class Graph:
 
     def _made(self, plan: _Plan, key: Any) -> _Node:
         """A new node with its value. Everything of lower levels is up to date when this runs."""
-        node = _Node(plan, key)
+        node = _Node(plan, key if plan.of is None else self._own_key(plan.of, key))
         if plan.compute is None:
             plan.nodes[key] = node
             node.value = self._input(plan, key)
@@ -435,15 +485,23 @@ class Graph:
             if self._allowance <= 0:
                 raise _PutOff
             self._recomputed(node)
-            plan.nodes[key] = node
+            plan.nodes[node.key] = node
             self._allowance -= 1
         return node
+
+    def _own_key(self, plan: _Plan, key: Any) -> Any:
+        """The key as the table's row has it: one copy less of what exists by the hundred thousand."""
+        table = plan.collection
+        assert isinstance(table, Table)
+        row = self._rows[table].get(key)
+        return key if row is None or table.key_of is None else table.key_of(row)
 
     def _recomputed(self, node: _Node) -> bool:
         """Computes a node and rewrites its edges. Returns whether its value is different."""
         plan = node.plan
         assert plan.compute is not None
         plan.deps.clear()
+        plan.key = node.key
         value: Any
         try:
             value = plan.compute(plan.read, node.key)
@@ -461,20 +519,21 @@ class Graph:
         return True
 
     def _relink(self, node: _Node, read: list[_Node]) -> None:
-        deps = tuple(dict.fromkeys(read))
-        old = node.deps
-        if old == deps:
+        deps: Any
+        if len(read) > 1:
+            deps = tuple(dict.fromkeys(read))
+            if len(deps) == 1:
+                (deps,) = deps
+        else:
+            deps = read[0] if read else None
+        if node.deps == deps:
             return
+        old = node.each_dep()
         node.deps = deps
-        for dep in deps:
-            held = dep.dependents
-            if held is None:
-                dep.dependents = node
-            elif type(held) is set:
-                held.add(node)
-            else:
-                dep.add_dependent(node)
-        for gone in set(old).difference(deps) if old else ():
+        now = node.each_dep()
+        for dep in now:
+            dep.add_dependent(node)
+        for gone in set(old).difference(now) if old else ():
             gone.drop_dependent(node)
             if gone.dependents is None:
                 self._loose[gone] = None
@@ -494,11 +553,11 @@ class Graph:
             del node.plan.nodes[node.key]
             self._dirty[node.plan.level].pop(node, None)
             self._note_want(node.plan)
-            for dep in node.deps:
+            for dep in node.each_dep():
                 dep.drop_dependent(node)
                 if dep.dependents is None:
                     self._loose[dep] = None
-            node.deps = ()
+            node.deps = None
 
     def _note_want(self, plan: _Plan) -> None:
         if isinstance(plan.collection, Table) and plan.collection.wanted:

@@ -1,5 +1,6 @@
 """One mesh: what the registry makes of the objects of all clusters, and what views make of that for one place."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -67,6 +68,16 @@ class MeshService(Row, frozen=True, kw_only=True):
         if not self.export_to or "*" in self.export_to:
             return True
         return namespace in self.export_to or ("." in self.export_to and namespace == self.key.namespace)
+
+
+class Host(Row, frozen=True, kw_only=True):
+    """What a Kubernetes node and its cluster say of the pods there: `locality` unknown where the node is, `network` that of pods without a
+    label of their own (empty where only fromCidr can tell), `network_by` what says so."""
+
+    locality: Locality
+    network: NetworkID
+    network_by: ObjectRef | None
+    trust_domain: str
 
 
 class Workload(Row, frozen=True, kw_only=True):
@@ -212,18 +223,23 @@ class Shape(Row, frozen=True, cache_hash=True):
 
 
 class CellIndex(Row, frozen=True, kw_only=True):
-    """The cells of a service port: (traits, sum of its endpoints' weights), sorted. `duplicates`: rule 10's losers, who are in no cell.
-    `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always empty.
-    `at_gateways`: the same for addresses that are also some network's gateway. `sources`: beside each cell, what lists its endpoints:
-    (source, port name). `dropped`: all that the sources list and the cells don't hold. `shape`: the cells without their weights."""
+    """The cells of a service port, sorted (`shape`), and beside each the sum of its endpoints' weights. `duplicates`: rule 10's losers, who
+    are in no cell. `shared`: addresses, as (address, port), that stand in cells of more than one network, with those cells; nearly always
+    empty. `at_gateways`: the same for addresses that are also some network's gateway. `sources`: beside each cell, what lists its
+    endpoints: (source, port name). `dropped`: all that the sources list and the cells don't hold."""
 
     shape: Shape = Shape()
-    cells: tuple[tuple[Traits, int], ...] = ()
+    weights: tuple[int, ...] = ()
     duplicates: tuple[Unusable, ...] = ()
     shared: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
     at_gateways: tuple[tuple[str, int, tuple[Traits, ...]], ...] = ()
     sources: tuple[tuple[tuple[ObjectRef, str], ...], ...] = ()
     dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def cells(self) -> tuple[tuple[Traits, int], ...]:
+        """(traits, weight)"""
+        return tuple(zip(self.shape.cells, self.weights, strict=True))
 
 
 class CellSources(Row, frozen=True, kw_only=True):
@@ -311,6 +327,10 @@ class Carried(NamedTuple):
     gateway: "NetworkGateway"
     cells: tuple[tuple[int, int], ...]
 
+    def units(self, weights: Sequence[int]) -> int:
+        """Its share, in units of 1/exact."""
+        return sum([weights[position] * times for position, times in self.cells])
+
 
 class DirectCells(NamedTuple):
     """The direct cells of one group, (priority, locality), in order, and their positions in the shape."""
@@ -320,13 +340,19 @@ class DirectCells(NamedTuple):
     positions: tuple[int, ...]
 
 
-class Arrangement(Row, frozen=True, kw_only=True):
+class Arrangement(Row, frozen=True, kw_only=True, cache_hash=True):
     """Which cells stand where, whatever they weigh. `exact`: the least common multiple of rule 6. `direct`: sorted. `fronts`: by the
-    gateways' (address, port), sorted: what stands behind each, by group, sorted."""
+    gateways' (address, port), sorted: what stands behind each, by group, sorted. `unseen`: positions of cells that are in neither."""
 
     exact: int
     direct: tuple[DirectCells, ...]
     fronts: tuple[tuple[Carried, ...], ...]
+    unseen: tuple[int, ...]
+
+    @property
+    def levels(self) -> list[tuple[int, Locality]]:
+        """All groups that may have endpoints, in order."""
+        return sorted({cells.level for cells in self.direct} | {carried.level for front in self.fronts for carried in front})
 
 
 class Layout(Row, frozen=True, kw_only=True):
@@ -373,17 +399,47 @@ class Folded(NamedTuple):
 
 
 class SplitHorizon(Row, frozen=True, kw_only=True):
-    """The endpoints of a service port as seen from a horizon.
+    """The endpoints of a service port as seen from a horizon: what thousands of services share, `arrangement`, and what is this one's own.
 
-    `scale`: what every direct endpoint's weight is multiplied by (the least common multiple of rule 6). `groups`: sorted by (priority,
-    locality). `without`: endpoints of the direct cells that are left out here because another network's endpoint has the same address
-    (only a proxy of unknown network can see both), as (cell, address, port). `rounded`: whether weights had to be scaled down to fit
-    (rule 6).
+    `weights`: of each cell, by its position in the shape; 0 of what is not seen here. `homes` and `shares`: of each of the arrangement's
+    fronts, which of the groups behind it is the one that it stands in (rule 7), and its whole weight there. `scale`: what every direct
+    endpoint's weight is multiplied by (the least common multiple of rule 6). `without`: endpoints of the direct cells that are left out
+    here because another network's endpoint has the same address (only a proxy of unknown network can see both), as (cell, address, port).
+    `shadowed`: gateways at whose address a direct endpoint stands. `rounded`: whether weights had to be scaled down to fit (rule 6).
     """
 
+    arrangement: Arrangement
     scale: int
-    groups: tuple[LocalityGroup, ...]
-    folded: tuple[Folded, ...] = ()
+    weights: tuple[int, ...]
+    homes: tuple[int, ...]
+    shares: tuple[int, ...]
     without: tuple[tuple[Traits, str, int], ...] = ()
     shadowed: tuple[NetworkGateway, ...] = ()
     rounded: bool = False
+
+    @property
+    def groups(self) -> tuple[LocalityGroup, ...]:
+        """What it comes to, sorted by (priority, locality)."""
+        direct = {cells.level: cells for cells in self.arrangement.direct}
+        fronts: dict[tuple[int, Locality], list[GatewayShare]] = {}
+        for front, home, share in zip(self.arrangement.fronts, self.homes, self.shares, strict=True):
+            fronts.setdefault(front[home].level, []).append(GatewayShare(front[home].gateway, share))
+        found = []
+        for level in sorted(direct.keys() | fronts.keys()):
+            _, cells, positions = direct.get(level, (level, (), ()))
+            gateways = tuple(fronts.get(level, ()))
+            weight = self.scale * sum(self.weights[position] for position in positions) + sum(share.weight for share in gateways)
+            found.append(LocalityGroup(locality=level[1], priority=level[0], direct=cells, gateways=gateways, weight=weight))
+        return tuple(found)
+
+    @property
+    def folded(self) -> tuple[Folded, ...]:
+        """What stands in another group than its own (rule 7), in units of 1/exact, sorted."""
+        return tuple(
+            sorted(
+                Folded(carried.gateway, carried.level[1], front[home].level[1], carried.units(self.weights))
+                for front, home in zip(self.arrangement.fronts, self.homes, strict=True)
+                for place, carried in enumerate(front)
+                if place != home
+            )
+        )

@@ -108,14 +108,14 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
             sources[traits] = [(source, port_name)]
     for drop in dropped:
         weights[drop.traits] -= drop.weight
-    cells = tuple((traits, weights[traits]) for traits in sorted(weights) if weights[traits])
+    cells = tuple([traits for traits in sorted(weights) if weights[traits]])
     gone = frozenset(dropped)
     return CellIndex(
-        shape=_shape(tuple([traits for traits, _ in cells])),
-        cells=cells,
+        shape=_shape(cells),
+        weights=tuple([weights[traits] for traits in cells]),
         duplicates=tuple(sorted(duplicates, key=lambda lost: (lost.address, lost.source))),
         shared=_shared(by_network, gone) if len(by_network) > 1 else (),
-        sources=tuple(tuple(sorted(sources[traits])) for traits, _ in cells),
+        sources=tuple([tuple(sorted(sources[traits])) for traits in cells]),
         dropped=tuple(sorted(dropped)),
         at_gateways=_at_gateways(pieces, read(GATEWAY_ADDRESSES, ""), gone),
     )

@@ -10,6 +10,7 @@ from steersman.model.mesh import (
     CellIndex,
     CellSources,
     Endpoint,
+    Host,
     Identities,
     MeshService,
     NetworkGateways,
@@ -30,7 +31,7 @@ MESH: Table[str, MeshConfig] = Table("mesh")
 CLUSTERS: Table[ClusterID, ClusterConfig] = Table("clusters")
 SERVICES: Table[ObjectKey, Service] = Table("services")
 SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices")
-PODS: Table[ObjectKey, Pod] = Table("pods")
+PODS: Table[ObjectKey, Pod] = Table("pods", key_of=lambda pod: pod.key)
 NODES: Table[ObjectKey, Node] = Table("nodes")
 NAMESPACES: Table[ObjectKey, Namespace] = Table("namespaces")
 GATEWAYS: Table[ObjectKey, Gateway] = Table("gateways")
@@ -161,6 +162,13 @@ INDEXES: tuple[Index[Any, Any], ...] = (
 # -- the mesh -----------------------------------------------------------------------------------------------------------------
 
 
+class HostKey(NamedTuple):
+    """A Kubernetes node by name, or a cluster where `node` is empty."""
+
+    cluster: ClusterID
+    node: str
+
+
 class CellKey(NamedTuple):
     """Endpoints of one service port that no rule can tell apart."""
 
@@ -180,7 +188,10 @@ CLUSTER_NETWORKS: Derived[ClusterID, tuple[NetworkID, ObjectRef | None]] = Deriv
 """The network of a cluster's endpoints that no label of their own places, and what says so (rule 1 without fromCidr)."""
 
 CLUSTER_TRUST: Derived[ClusterID, str] = Derived("cluster_trust")
-"""The trust domain of a cluster's identities: one edge for each of its pods, instead of two."""
+"""The trust domain of a cluster's identities."""
+
+HOSTS: Derived[HostKey, Host] = Derived("hosts")
+"""All that decides a pod's place and is not the pod's own: one edge for each pod, instead of one for each part."""
 
 CIDR_NETWORKS: Derived[str, tuple[tuple[AddressRange, NetworkID], ...]] = Derived("cidr_networks")
 """The fromCidr of mesh.networks, in the order of the file; key ""."""

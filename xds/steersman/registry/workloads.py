@@ -2,12 +2,23 @@
 
 from steersman.graph import Reader
 from steersman.model.ids import ClusterID, Locality, NetworkID, ObjectKey, label
-from steersman.model.mesh import ObjectRef, Workload
+from steersman.model.mesh import Host, ObjectRef, Workload
 from steersman.model.objects import Kind, Pod
 from steersman.names import NETWORK_LABEL, TLS_MODE_ISTIO, TLS_MODE_LABEL, spiffe_id
 from steersman.registry.addresses import Address, parse_address
-from steersman.registry.collections import CLUSTER_TRUST, NODES, PODS
+from steersman.registry.collections import CLUSTER_NETWORKS, CLUSTER_TRUST, HOSTS, NODES, PODS, HostKey
 from steersman.registry.networks import NOWHERE, Placement, network_at
+
+
+def host(read: Reader, key: HostKey) -> Host:
+    """What a Kubernetes node and its cluster say of the pods there."""
+    network, by = read(CLUSTER_NETWORKS, key.cluster)
+    return Host(
+        locality=node_locality(read, key.cluster, key.node),
+        network=network,
+        network_by=by,
+        trust_domain=read(CLUSTER_TRUST, key.cluster),
+    )
 
 
 def workload(read: Reader, key: ObjectKey) -> Workload | None:
@@ -15,17 +26,17 @@ def workload(read: Reader, key: ObjectKey) -> Workload | None:
     pod = read(PODS, key)
     if pod is None or not pod.active:
         return None
-    address = parse_address(pod.ips[0]) if pod.ips else None
-    network, by = pod_network(read, pod, address)
+    there = read(HOSTS, HostKey(key.cluster, pod.node))
+    network, by = _primary_network(read, pod, there)
     return Workload(
-        pod=key,
+        pod=pod.key,
         cluster=key.cluster,
         network=network,
         network_by=by,
-        locality=parse_locality(pod.locality_label) if pod.locality_label else node_locality(read, key.cluster, pod.node),
+        locality=parse_locality(pod.locality_label) if pod.locality_label else there.locality,
         node=pod.node,
         mtls=label(pod.labels, TLS_MODE_LABEL) == TLS_MODE_ISTIO,
-        identity=spiffe_id(read(CLUSTER_TRUST, key.cluster), key.namespace, pod.service_account),
+        identity=spiffe_id(there.trust_domain, key.namespace, pod.service_account),
         labels=pod.labels,
     )
 
@@ -35,6 +46,13 @@ def pod_network(read: Reader, pod: Pod, address: Address | None) -> Placement:
     if labelled := label(pod.labels, NETWORK_LABEL):
         return Placement(NetworkID(labelled), ObjectRef(Kind.POD, pod.key))
     return network_at(read, pod.key.cluster, address.packed if address else b"")
+
+
+def _primary_network(read: Reader, pod: Pod, there: Host) -> Placement:
+    """The network of a pod at its primary address, as nearly always its cluster's."""
+    if there.network and not label(pod.labels, NETWORK_LABEL):
+        return Placement(there.network, there.network_by)
+    return pod_network(read, pod, parse_address(pod.ips[0]) if pod.ips else None)
 
 
 def unnamed_workload(read: Reader, cluster: ClusterID, address: Address | None, node: str) -> Workload:

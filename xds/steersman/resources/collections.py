@@ -6,7 +6,7 @@ from typing import NamedTuple
 from steersman.graph import Derived, NodeRef
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ServicePortKey
-from steersman.model.mesh import NetworkGateway, Traits
+from steersman.model.mesh import Traits
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
 from steersman.resources.resource import Resource
@@ -80,9 +80,6 @@ FIXED_CLUSTERS: Derived[str, Resource] = Derived("fixed_clusters")
 
 ENCODED_CELLS: Derived[EncodedCellsKey, bytes] = Derived("encoded_cells")
 """The cells' LbEndpoints as fields of a LocalityLbEndpoints, sorted by (address, port) over all of them."""
-
-ENCODED_GATEWAYS: Derived[NetworkGateway, bytes] = Derived("encoded_gateways")
-"""The gateway as an LbEndpoint without its weight."""
 
 ASSIGNMENTS: Derived[tuple[str, SeenKey], Resource] = Derived("assignments")
 """ClusterLoadAssignment by (cluster name, what is seen)."""

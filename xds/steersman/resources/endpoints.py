@@ -3,12 +3,13 @@ stand holds those very bytes."""
 
 from functools import lru_cache
 from operator import attrgetter
+from typing import NamedTuple
 
 from steersman.graph import Reader
 from steersman.model.ids import Locality, ServicePortKey
-from steersman.model.mesh import Endpoint, LocalityGroup, NetworkGateway, SplitHorizon, Traits
+from steersman.model.mesh import Arrangement, Endpoint, SplitHorizon, Traits
 from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
-from steersman.resources.collections import ENCODED_CELLS, ENCODED_GATEWAYS, EncodedCellsKey
+from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
 from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, varint, weight_field
 from steersman.resources.resource import Resource, of_parts
 from steersman.views.collections import SEEN, SeenKey
@@ -20,29 +21,66 @@ def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
     return encoded(_endpoints(read, key.port, key.cells), key.scale, headless=_headless(read, key.port))
 
 
-def gateway_endpoint(read: Reader, gateway: NetworkGateway) -> bytes:
-    """A network's gateway as an LbEndpoint without its weight, which is an assignment's own."""
-    return encoded_gateway(gateway)
-
-
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
-    """The ClusterLoadAssignment of that cluster name: one LocalityLbEndpoints for each group of the view that has endpoints, in its order.
+    """The ClusterLoadAssignment of that cluster name: one LocalityLbEndpoints for each group of the view that has endpoints, in its order:
+    locality; direct endpoints; gateways; weight; priority.
 
     Parts: cells' bytes, shared with every other assignment that holds the cell, and between them what is this one's own.
     """
     name, seen_key = key
     seen = read(SEEN, seen_key)
+    frame = _frame(seen.arrangement)
+    weights, scale = seen.weights, seen.scale
+    behind = [b""] * len(frame.groups)
+    totals = [0] * len(frame.groups)
+    for front, home, share in zip(frame.fronts, seen.homes, seen.shares, strict=True):
+        place, gateway = front[home]
+        behind[place] += field(2, gateway + weight_field(4, share))
+        totals[place] += share
     parts: list[bytes] = []
     own = field(1, name.encode())
-    for group in seen.groups:
-        if not group.direct and not group.gateways:
+    for place, (locality, direct, positions, priority) in enumerate(frame.groups):
+        if not direct and not behind[place]:
             continue
-        direct = _direct(read, seen_key, group.direct, seen)
-        start, end = _around(read, group, len(direct))
-        parts += (own + start, direct) if direct else (own + start,)
+        standing = _direct(read, seen_key, direct, seen)
+        total = totals[place] + scale * sum([weights[position] for position in positions])
+        end = behind[place] + weight_field(3, total) + priority
+        own += b"\x12" + varint(len(locality) + len(standing) + len(end)) + locality
+        parts += (own, standing) if standing else (own,)
         own = end
     parts.append(own)
     return of_parts(name, parts)
+
+
+class _Group(NamedTuple):
+    """What of a LocalityLbEndpoints an arrangement decides: `locality` and `priority` as fields; cells, and their positions."""
+
+    locality: bytes
+    direct: tuple[Traits, ...]
+    positions: tuple[int, ...]
+    priority: bytes
+
+
+class _Frame(NamedTuple):
+    """What assignments of one arrangement have in common. `fronts`: of each, for each group behind it, the group's place and the gateway as
+    an LbEndpoint without its weight."""
+
+    groups: tuple[_Group, ...]
+    fronts: tuple[tuple[tuple[int, bytes], ...], ...]
+
+
+@lru_cache(maxsize=1 << 12)
+def _frame(arrangement: Arrangement) -> _Frame:
+    levels = arrangement.levels
+    direct = {cells.level: cells for cells in arrangement.direct}
+    places = {level: place for place, level in enumerate(levels)}
+    groups = []
+    for level in levels:
+        _, cells, positions = direct.get(level, (level, (), ()))
+        priority, locality = level
+        groups.append(_Group(_locality(locality), cells, positions, b"\x28" + varint(priority) if priority else b""))
+    fronts = [tuple((places[carried.level], encoded_gateway(carried.gateway)) for carried in front) for front in arrangement.fronts]
+    return _Frame(tuple(groups), tuple(fronts))
 
 
 def _direct(read: Reader, seen_key: SeenKey, cells: tuple[Traits, ...], seen: SplitHorizon) -> bytes:
@@ -72,18 +110,6 @@ def _headless(read: Reader, port: ServicePortKey) -> bool:
     return service is not None and service.headless
 
 
-def _around(read: Reader, group: LocalityGroup, direct: int) -> tuple[bytes, bytes]:
-    """What stands before and after so many bytes of direct endpoints in the list of LocalityLbEndpoints: locality; gateways, weight,
-    priority."""
-    locality = _locality(group.locality)
-    after = b"".join([field(2, read(ENCODED_GATEWAYS, gateway) + weight_field(4, weight)) for gateway, weight in group.gateways])
-    after += weight_field(3, group.weight)
-    if group.priority:
-        after += b"\x28" + varint(group.priority)
-    return b"\x12" + varint(len(locality) + direct + len(after)) + locality, after
-
-
-@lru_cache(maxsize=1 << 12)
 def _locality(locality: Locality) -> bytes:
     """LocalityLbEndpoints.locality. It is there even when nothing is known of it: gRPC refuses a group without."""
     return field(1, b"".join([field(number, part.encode()) for number, part in enumerate(locality, 1) if part]))

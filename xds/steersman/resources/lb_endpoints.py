@@ -4,12 +4,15 @@ The runtime can neither share parts of a message nor keep up (docs/design/resour
 envoy/config/endpoint/v3/{endpoint,endpoint_components}.proto and envoy/config/core/v3/{address,base}.proto.
 """
 
+from functools import lru_cache
+
 from steersman.model.ids import Labels
 from steersman.model.mesh import Endpoint, Health, NetworkGateway, Workload
 from steersman.names import TLS_MODE_ISTIO
 from steersman.resources.listeners import LB_METADATA, POD_ADDRESS
 
 
+@lru_cache(maxsize=1 << 12)
 def varint(value: int) -> bytes:
     """A non-negative integer as protobuf writes it."""
     if value < 0x80:
@@ -24,6 +27,7 @@ def field(number: int, payload: bytes) -> bytes:
     return b"%c%b%b" % (number << 3 | 2, varint(len(payload)), payload)
 
 
+@lru_cache(maxsize=1 << 12)
 def weight_field(number: int, weight: int) -> bytes:
     """A field of type google.protobuf.UInt32Value."""
     value = varint(weight)
@@ -52,17 +56,13 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = Fal
 
     An endpoint's own are its address and its workload's name. What stands around them depends on their lengths, and is made once.
     """
-    molds: dict[_Common, _Mold] = {}
     names = _WorkloadNames()
     out: list[bytes] = []
     for endpoint in endpoints:
         address = endpoint.address.encode()
         name = names.of(endpoint.workload).encode()
-        common = (len(address), len(name), endpoint.port, endpoint.health, endpoint.weight, endpoint.traits.mtls)
-        mold = molds.get(common)
-        if mold is None:
-            mold = molds[common] = _mold(common, scale, headless)
-        first, said, last, end = mold
+        common = (len(address), len(name), endpoint.port, endpoint.health, endpoint.weight * scale, endpoint.traits.mtls)
+        first, said, last, end = _mold(common, headless)
         out += (first, address, said, address, last, name, end) if headless else (first, address, last, name, end)
     return b"".join(out)
 
@@ -75,7 +75,8 @@ _Mold = tuple[bytes, bytes, bytes, bytes]
 where that says it; before its workload's name, which comes last there; after that."""
 
 
-def _mold(common: _Common, scale: int, headless: bool) -> _Mold:
+@lru_cache(maxsize=1 << 12)
+def _mold(common: _Common, headless: bool) -> _Mold:
     length, name_length, port, health, weight, mtls = common
     before = b"\x12" + varint(length)
     after = b"\x18" + varint(port)
@@ -88,7 +89,7 @@ def _mold(common: _Common, scale: int, headless: bool) -> _Mold:
     last = (_MTLS if mtls else b"") + _entry(_ISTIO, _WORKLOAD, "_" * name_length)[:-name_length]
     metadata = len(said) + (length if headless else 0) + len(last) + name_length
     rest = _HEALTH[health] + b"\x1a" + varint(metadata)
-    end = weight_field(4, weight * scale)
+    end = weight_field(4, weight)
     before = b"\x12" + varint(size + len(rest) + metadata + len(end)) + before
     after += rest
     return (before, after + said, last, end) if headless else (before, b"", after + last, end)

@@ -1,8 +1,7 @@
 """The endpoints of a service port from where a proxy stands: direct ones, and gateways with exact shares (rules 6 and 7)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import lcm
-from operator import itemgetter
 
 from steersman.graph import Reader
 from steersman.model.ids import Locality
@@ -11,11 +10,8 @@ from steersman.model.mesh import (
     Carried,
     CellIndex,
     DirectCells,
-    Folded,
-    GatewayShare,
     Horizon,
     Layout,
-    LocalityGroup,
     NetworkGateway,
     Shape,
     SplitHorizon,
@@ -35,9 +31,6 @@ Place = tuple[str, int]
 Level = tuple[int, Locality]
 """(priority, locality) of a group of an assignment; groups stand in this order."""
 
-Share = tuple[NetworkGateway, int]
-"""What a gateway carries for one group, in units of 1/scale. (Plain tuples, as they are made and dropped in great numbers.)"""
-
 Candidate = tuple[int, Traits, tuple[NetworkGateway, ...]]
 """A cell that is seen: its position in the shape, and the gateways that lead to it; none for a direct one."""
 
@@ -46,7 +39,7 @@ def layout_of(read: Reader, key: LayoutKey) -> Layout:
     """What services of this shape have in common for a proxy with this horizon: the verdicts, and who shares in whose weight."""
     shape, horizon = key
     verdicts = tuple([read(VERDICTS, VerdictKey(traits, horizon)) for traits in shape.cells])
-    return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts)))
+    return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts), len(shape.cells)))
 
 
 def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
@@ -61,7 +54,7 @@ def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     layout = read(LAYOUTS, LayoutKey(index.shape, horizon))
     if index.shared or index.at_gateways:
         return _collided(read, key, index, layout)
-    return _assigned(layout.arrangement, [weight for _, weight in index.cells])
+    return assigned(layout.arrangement, index.weights)
 
 
 def priority_of(locality: Locality) -> int:
@@ -74,8 +67,7 @@ def _candidates(shape: Shape, verdicts: Iterable[Verdict]) -> list[Candidate]:
     return [(position, traits, verdict.gateways) for position, traits, verdict in found if verdict.rule.admits]
 
 
-def _arranged(candidates: Iterable[Candidate]) -> Arrangement:
-    candidates = list(candidates)
+def _arranged(candidates: list[Candidate], cells_in_all: int) -> Arrangement:
     exact = lcm(*[len(gateways) for _, _, gateways in candidates if gateways])
     direct: dict[Level, list[tuple[Traits, int]]] = {}
     fronts: dict[Place, dict[Level, tuple[NetworkGateway, list[tuple[int, int]]]]] = {}
@@ -97,6 +89,7 @@ def _arranged(candidates: Iterable[Candidate]) -> Arrangement:
             tuple(Carried(level, gateway, tuple(cells)) for level, (gateway, cells) in sorted(carried.items()))
             for _, carried in sorted(fronts.items())
         ),
+        unseen=tuple(sorted({*range(cells_in_all)} - {position for position, _, _ in candidates})),
     )
 
 
@@ -105,7 +98,7 @@ def _arranged(candidates: Iterable[Candidate]) -> Arrangement:
 
 def _collided(read: Reader, key: SeenKey, index: CellIndex, layout: Layout) -> SplitHorizon:
     """The same where addresses of the cells are also others', or gateways'. What is left out for that takes its weight along."""
-    weights = [weight for _, weight in index.cells]
+    weights = list(index.weights)
     candidates = _candidates(index.shape, layout.verdicts)
     seen = frozenset(traits for _, traits, gateways in candidates if not gateways)
     without = _without(index, seen, key.horizon)
@@ -114,13 +107,13 @@ def _collided(read: Reader, key: SeenKey, index: CellIndex, layout: Layout) -> S
             weights[position] -= _lost(read, key, traits, without)
     taken = _taken(index, seen, without)
     if not without and not taken:
-        return _assigned(layout.arrangement, weights)
+        return assigned(layout.arrangement, weights)
     kept: list[Candidate] = []
     for position, traits, gateways in candidates:
         free = tuple(gateway for gateway in gateways if gateway[:2] not in taken)
         if free or (not gateways and weights[position]):
             kept.append((position, traits, free))
-    return _assigned(_arranged(kept), weights, without, _shadowed(candidates, taken))
+    return assigned(_arranged(kept, len(weights)), weights, without, _shadowed(candidates, taken))
 
 
 def _without(index: CellIndex, seen: frozenset[Traits], horizon: Horizon) -> tuple[tuple[Traits, str, int], ...]:
@@ -158,70 +151,65 @@ def _shadowed(candidates: list[Candidate], taken: frozenset[Place]) -> tuple[Net
 # -- weights ------------------------------------------------------------------------------------------------------------------
 
 
-def _assigned(
+def assigned(
     arrangement: Arrangement,
-    cells: list[int],
+    cells: Sequence[int],
     without: tuple[tuple[Traits, str, int], ...] = (),
     shadowed: tuple[NetworkGateway, ...] = (),
 ) -> SplitHorizon:
     """`cells`: the weight of each, by position."""
+    weights = _seen(cells, arrangement.unseen)
     scale = exact = arrangement.exact
-    placed, folded = fold([_shares(front, cells) for front in arrangement.fronts])
-    groups = _groups(arrangement.direct, cells, exact, placed)
-    most = _largest_sum(groups)
-    if most > MOST:
-        scale = max(1, (MOST - len(placed)) * exact // most)
-        weights = apportion([units for _, (_, units) in placed], scale, exact)
-        placed = [(level, (share[0], weight)) for (level, share), weight in zip(placed, weights, strict=True)]
-        groups = _groups(arrangement.direct, cells, scale, placed)
-    return SplitHorizon(scale=scale, groups=groups, folded=folded, without=without, shadowed=shadowed, rounded=most > MOST)
+    homes: list[int] = []
+    shares: list[int] = []
+    for front in arrangement.fronts:
+        units = [carried.units(weights) for carried in front]
+        homes.append(_home(front, units) if len(units) > 1 else 0)
+        shares.append(sum(units))
+    rounded = exact * sum(weights) > MOST and (most := _largest_sum(arrangement, weights, homes, shares)) > MOST
+    if rounded:
+        scale = max(1, (MOST - len(shares)) * exact // most)
+        shares = apportion(shares, scale, exact)
+    return SplitHorizon(
+        arrangement=arrangement,
+        scale=scale,
+        weights=weights,
+        homes=tuple(homes),
+        shares=tuple(shares),
+        without=without,
+        shadowed=shadowed,
+        rounded=rounded,
+    )
 
 
-def _shares(front: tuple[Carried, ...], weights: list[int]) -> dict[Level, Share]:
-    """What one gateway carries for each group."""
-    shares: dict[Level, Share] = {}
-    for level, gateway, cells in front:
-        units = 0
-        for position, times in cells:
-            units += weights[position] * times
-        shares[level] = (gateway, units)
-    return shares
+def _seen(cells: Sequence[int], unseen: tuple[int, ...]) -> tuple[int, ...]:
+    """The weights, 0 of what is not seen: a change of that is none here."""
+    if not unseen:
+        return tuple(cells)
+    weights = list(cells)
+    for position in unseen:
+        weights[position] = 0
+    return tuple(weights)
 
 
-def _largest_sum(groups: tuple[LocalityGroup, ...]) -> int:
-    """The largest sum of one priority's weights; a locality's sum is part of it."""
+def _home(front: tuple[Carried, ...], units: list[int]) -> int:
+    """Which group a gateway stands in, with its whole weight: of those of best priority, which come first, that of its largest share; of
+    equal ones the first."""
+    best = front[0].level[0]
+    if front[-1].level[0] != best:
+        units = [unit for carried, unit in zip(front, units, strict=True) if carried.level[0] == best]
+    return units.index(max(units))
+
+
+def _largest_sum(arrangement: Arrangement, weights: tuple[int, ...], homes: list[int], shares: list[int]) -> int:
+    """The largest sum of one priority's weights, in units of 1/exact; a locality's sum is part of it."""
     totals: dict[int, int] = {}
-    for group in groups:
-        totals[group.priority] = totals.get(group.priority, 0) + group.weight
+    for (priority, _), _, positions in arrangement.direct:
+        totals[priority] = totals.get(priority, 0) + arrangement.exact * sum([weights[position] for position in positions])
+    for front, home, share in zip(arrangement.fronts, homes, shares, strict=True):
+        priority = front[home].level[0]
+        totals[priority] = totals.get(priority, 0) + share
     return max(totals.values(), default=0)
-
-
-def fold(shares: Iterable[dict[Level, Share]]) -> tuple[list[tuple[Level, Share]], tuple[Folded, ...]]:
-    """Puts each gateway once, with its whole weight, in the group of best priority, then of its largest share, then of the lowest name.
-
-    Returns what stands where, sorted by (group, address, port), and what moved. `shares`: of each (address, port), sorted by it; exact,
-    so that nothing is lost on the way.
-    """
-    placed: list[tuple[Level, Share]] = []
-    folded: list[Folded] = []
-    for fronted in shares:
-        if len(fronted) == 1:
-            placed.extend(fronted.items())
-            continue
-        total = 0
-        ranks: list[tuple[int, int, Locality]] = []
-        for (priority, locality), (_, units) in fronted.items():
-            total += units
-            ranks.append((priority, -units, locality))
-        priority, _, locality = min(ranks)
-        home = (priority, locality)
-        placed.append((home, (fronted[home][0], total)))
-        for level, (moved, units) in fronted.items():
-            if level != home:
-                folded.append(Folded(moved, level[1], locality, units))
-    placed.sort(key=itemgetter(0))
-    folded.sort()
-    return placed, tuple(folded)
 
 
 def apportion(units: list[int], scale: int, exact: int) -> list[int]:
@@ -233,22 +221,3 @@ def apportion(units: list[int], scale: int, exact: int) -> list[int]:
     for position in sorted(range(len(units)), key=lambda position: (-remainders[position], position))[:left]:
         floors[position] += 1
     return [max(1, floor) for floor in floors]
-
-
-def _groups(direct: tuple[DirectCells, ...], cells: list[int], scale: int, placed: list[tuple[Level, Share]]) -> tuple[LocalityGroup, ...]:
-    standing = {level: (traits, scale * sum(map(cells.__getitem__, positions))) for level, traits, positions in direct}
-    fronts: dict[Level, list[GatewayShare]] = {}
-    for level, share in placed:
-        fronts.setdefault(level, []).append(GatewayShare(*share))
-    groups = []
-    for level in sorted(standing.keys() | fronts.keys()) if fronts else standing:
-        priority, locality = level
-        traits, weight = standing.get(level, _NO_CELLS)
-        gateways = tuple(fronts.get(level, ()))
-        for gateway in gateways:
-            weight += gateway.weight
-        groups.append(LocalityGroup(locality=locality, priority=priority, direct=traits, gateways=gateways, weight=weight))
-    return tuple(groups)
-
-
-_NO_CELLS: tuple[tuple[Traits, ...], int] = ((), 0)
