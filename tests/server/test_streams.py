@@ -149,7 +149,7 @@ async def test_c48_who_does_not_read_costs_one_response_a_type_and_gets_the_late
     mesh.only(EDS, "a")
     async with static_server(mesh) as server:
         unread = Unread(asking(EDS, "a"))
-        connection = Connection(server.serving, unread, Variant.DELTA, server.counters, Shared(), secrets=True)
+        connection = Connection(server.serving, unread, Variant.DELTA, server.counters, Shared(), door=server.xds.door, secrets=True)
         life = asyncio.create_task(connection.run())
         await until(lambda: server.counters.pushes["eds"] == 1)
         for update in range(10_000):
@@ -247,7 +247,9 @@ async def test_c50_so_is_one_that_does_not_even_read() -> None:
     mesh.only(EDS, "a")
     async with static_server(mesh) as server:
         unread = Unread(asking(EDS, "a"))
-        connection = Connection(server.serving, unread, Variant.DELTA, server.counters, Shared(), secrets=True, patience=Patience(ack=0.2))
+        connection = Connection(
+            server.serving, unread, Variant.DELTA, server.counters, Shared(), door=server.xds.door, secrets=True, patience=Patience(ack=0.2)
+        )
         async with asyncio.timeout(5):
             close = await connection.run()
         assert close is not None
@@ -402,7 +404,7 @@ async def test_nothing_of_a_large_request_is_kept_while_the_next_is_waited_for()
             unread = Unread(asking(CDS, *["x" * 4000] * 1000))
             unread.room.release()
             unread.room.release()
-            connection = Connection(server.serving, unread, Variant.DELTA, server.counters, Shared(), secrets=True)
+            connection = Connection(server.serving, unread, Variant.DELTA, server.counters, Shared(), door=server.xds.door, secrets=True)
             life = asyncio.create_task(connection.run())
             await until(lambda: len(unread.written) == 1)
             after_one, _ = tracemalloc.get_traced_memory()

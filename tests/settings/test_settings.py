@@ -83,8 +83,9 @@ server:
     address: "[::1]:0"
     insecureSecrets: true
     ackDeadline: 90s
-    limits: {names: 7, nameLength: 8, types: 9, messageSize: 1Mi}
     ttl: {eds: 2m, sds: 1h}
+    limits:
+      {names: 7, nameLength: 8, types: 9, messageSize: 1Mi, streamsPerNode: 10, streams: 11, newStreamsPerSecond: 12, waitingStreams: 13}
   admin: {address: "localhost:15114"}
   inspect: {address: "0.0.0.0:15111"}
 """)
@@ -117,8 +118,17 @@ server:
     assert (here.kubernetes, here.sync_timeout) == (KubernetesSource(in_cluster=True), 0.5)
     assert read.ca.directory == tmp_path / "keys"
     assert (str(read.server.xds.address), read.server.xds.insecure_secrets, read.server.xds.ack_deadline) == ("[::1]:0", True, 90.0)
-    assert read.server.xds.limits == Limits(names=7, name_length=8, types=9, message_size=1 << 20)
     assert read.server.xds.ttls == {EDS: 120.0, SDS: 3600.0}
+    assert read.server.xds.limits == Limits(
+        names=7,
+        name_length=8,
+        types=9,
+        message_size=1 << 20,
+        streams_per_node=10,
+        streams=11,
+        new_streams_per_second=12,
+        waiting_streams=13,
+    )
     assert (read.server.admin.address, read.server.inspect.address) == (Address("localhost", 15114), Address("0.0.0.0", 15111))
 
 

@@ -36,12 +36,16 @@ class FakeState:
             SourceStatus(name="east", kind="files", place="clusters/east", state=SourceState.SYNCED, objects=7)
         ]
         self.unready: list[str] = []
+        self.queued = 0
 
     def connections(self) -> Sequence[ConnectionStatus]:
         return tuple(self.connected)
 
     def streams(self) -> Sequence[OpenStream]:
         return tuple(self.opened)
+
+    def waiting(self) -> int:
+        return self.queued
 
     def sources(self) -> Sequence[SourceStatus]:
         return tuple(self.held)

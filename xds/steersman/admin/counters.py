@@ -32,7 +32,8 @@ class Counters:
     `heartbeats`: responses that only keep what a client has from expiring, by type.
     `expired_nonces`: requests with a nonce that is no longer the last one's, by type. `streams`: streams opened, by protocol
     ("delta", "sotw"). `closed`: streams that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or
-    "delete"). `generations`: settlements. `computed`: values computed in them. `failures`: values whose computation raised.
+    "delete"). `turned_away`: streams that were not let in, by the limit that says so (a key of server.xds.limits). `waits`: seconds that
+    streams stood in line. `generations`: settlements. `computed`: values computed in them. `failures`: values whose computation raised.
     `internal_errors`: bugs that cost a stream or a source. `settling`: seconds from the first fact taken to a complete
     generation. `convergence`: seconds from a fact's being seen to the last response that it caused being handed to a stream, once
     a stream.
@@ -47,6 +48,7 @@ class Counters:
         self.expired_nonces: Counter[str] = Counter()
         self.streams: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self.facts: Counter[tuple[str, str]] = Counter()
         self.generations = 0
         self.computed = 0
@@ -54,3 +56,4 @@ class Counters:
         self.internal_errors = 0
         self.settling = Histogram()
         self.convergence = Histogram()
+        self.waits = Histogram()

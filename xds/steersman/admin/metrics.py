@@ -122,6 +122,9 @@ class _Figures(Collector):
         yield _as_istio("pilot_total_xds_rejects", "Responses refused by their proxy (NACK).", (), {(): counters.rejects.total()})
         yield _counter("steersman_streams", "Streams opened.", ("protocol",), _keyed(counters.streams))
         yield _counter("steersman_streams_closed", "Streams ended, by gRPC status.", ("code",), _keyed(counters.closed))
+        yield _single("steersman_waiting_streams", "Streams in line to be let in.", self._state.waiting())
+        yield _counter("steersman_refused_streams", "Streams not let in, by limit.", ("limit",), _keyed(counters.turned_away))
+        yield _histogram("steersman_stream_wait_seconds", "Seconds that a stream stood in line.", counters.waits)
         text = "Seconds from a change's being seen to its last response being handed to a stream."
         yield _histogram("steersman_convergence_seconds", text, counters.convergence)
         yield _histogram("pilot_proxy_convergence_time", text, counters.convergence)

@@ -119,6 +119,10 @@ class ServerState(Protocol):
         """The same, each to be asked for more."""
         ...
 
+    def waiting(self) -> int:
+        """Streams that have come and are not let in yet."""
+        ...
+
     def sources(self) -> Sequence[SourceStatus]:
         """Every source, the clusters first, by name."""
         ...

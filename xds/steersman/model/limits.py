@@ -15,6 +15,18 @@ class Limits(Row, frozen=True, kw_only=True):
     types: int = 32
     """Distinct type URLs of one stream."""
 
+    streams_per_node: int = 256
+    """Open streams of one node, those that it may have lost and not told of among them."""
+
+    streams: int = 32_768
+    """Open streams of all nodes."""
+
+    new_streams_per_second: int = 1_000
+    """Let in at most; fewer, as long as the server is behind with what it has."""
+
+    waiting_streams: int = 16_384
+    """In line to be let in."""
+
     message_size: int = 16 * 1024 * 1024
     """Bytes of a request: an Envoy's Node takes 60 KB, 50,000 names 5 MB. gRPC's own limit of 4 MiB would end such a stream unexplained."""
 

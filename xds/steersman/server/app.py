@@ -8,6 +8,7 @@ files, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import socket
 import time
@@ -52,8 +53,15 @@ def serve(settings: Settings) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    _take_files()
     asyncio.run(Server(settings).run())
     return 0
+
+
+def _take_files() -> None:
+    """As many as the system lets us have open: each stream is one, and the usual 1024 would turn proxies away without a word."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Server:
@@ -89,6 +97,9 @@ class Server:
 
     def streams(self) -> Sequence[OpenStream]:
         return sorted(self.engine.connections, key=lambda connection: _place(connection.status()))
+
+    def waiting(self) -> int:
+        return self.xds.door.waiting
 
     def sources(self) -> Sequence[SourceStatus]:
         return self.feeds.statuses()

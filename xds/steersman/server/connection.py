@@ -17,6 +17,7 @@ from steersman.admin.counters import Counters
 from steersman.admin.state import ConnectionStatus
 from steersman.ads import codec
 from steersman.ads.delta import DeltaStream
+from steersman.ads.line import Ticket
 from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
@@ -25,6 +26,7 @@ from steersman.errors import ProtocolError
 from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.model.proxy import Proxy
 from steersman.names import SDS, TYPE_NAMES
+from steersman.server.door import Door
 from steersman.server.services import ADS, Service
 from steersman.snapshot.table import Change, Refused, RefusedTable, Table
 
@@ -100,6 +102,7 @@ class Connection:
         counters: Counters,
         shared: Shared,
         *,
+        door: Door,
         service: Service = ADS,
         secrets: bool,
         limits: Limits = LIMITS,
@@ -114,6 +117,7 @@ class Connection:
         self._variant = variant
         self._counters = counters
         self._shared = shared
+        self._door = door
         self._service = service
         self._secrets = secrets
         self._limits = limits
@@ -122,6 +126,7 @@ class Connection:
         self._connected = time.time()
         self._proxy = Proxy(id="")
         self._agent = ""
+        self._ticket: Ticket | None = None
         self._standing: Standing | None = None
         self._stream: Any = None
         self._outbox: deque[Send | Warms] = deque()
@@ -192,11 +197,13 @@ class Connection:
             opening = codec.opening(self._variant, raw, self.peer)
             del raw  # an Envoy's first request takes 60 KB, and it may be long until there is another
             self._proxy, self._agent = opening.proxy, opening.agent
+            self._ticket = await self._door.enter(self.peer, opening.proxy.id)
             self._standing = await self._serving.attach(opening.proxy, self)
             self._stream = self._opened(opening)
             writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
             writer.add_done_callback(self._written)
             self._perform(self._stream.receive(opening.request, asyncio.get_running_loop().time()))
+            self._door.joined(self._ticket)
             del opening
             while await self._received():
                 pass
@@ -219,6 +226,8 @@ class Connection:
                 writer.cancel()
             if self._standing is not None:
                 self._standing.release()
+            if self._ticket is not None:
+                self._door.leave(self._ticket)
 
     async def _first(self) -> bytes | None:
         """The first request. Raises ProtocolError where none comes: who says nothing could hold a stream for nothing, for ever."""

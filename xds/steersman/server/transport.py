@@ -15,6 +15,7 @@ from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
 from steersman.model.limits import PATIENCE
 from steersman.server.connection import Connection, Serving
+from steersman.server.door import Door
 from steersman.server.services import SERVICES, Service
 from steersman.settings import XDSSettings
 
@@ -68,7 +69,7 @@ class GrpcTransport:
 
 
 class XDSServer:
-    """The xDS address: accepts streams from `start` on, until `stop`."""
+    """The xDS address: accepts streams from `start` on, until `stop`. `door`: where they come in."""
 
     def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters) -> None:
         self._serving = serving
@@ -76,6 +77,7 @@ class XDSServer:
         self._counters = counters
         self._patience = msgspec.structs.replace(PATIENCE, ack=settings.ack_deadline)
         self._shared = Shared()
+        self.door = Door(settings.limits, counters)
         self._connections: dict[Connection, None] = {}
         self._server: Any = None
         self._draining = False
@@ -131,12 +133,15 @@ class XDSServer:
             transport = GrpcTransport(context)
             if self._draining:
                 await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
+            if len(self._connections) >= self._settings.limits.streams:
+                await transport.end(grpc.StatusCode.RESOURCE_EXHAUSTED, self.door.full())
             connection = Connection(
                 self._serving,
                 transport,
                 variant,
                 self._counters,
                 self._shared,
+                door=self.door,
                 service=service,
                 secrets=self._secrets,
                 limits=self._settings.limits,

@@ -261,6 +261,10 @@ def _limits(section: Section) -> Limits:
         names=section.take("names", values.count, LIMITS.names),
         name_length=section.take("nameLength", values.count, LIMITS.name_length),
         types=section.take("types", values.count, LIMITS.types),
+        streams_per_node=section.take("streamsPerNode", values.count, LIMITS.streams_per_node),
+        streams=section.take("streams", values.count, LIMITS.streams),
+        new_streams_per_second=section.take("newStreamsPerSecond", values.count, LIMITS.new_streams_per_second),
+        waiting_streams=section.take("waitingStreams", values.count, LIMITS.waiting_streams),
         message_size=section.take("messageSize", values.message_size, LIMITS.message_size),
     )
     section.close()
