@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steersman.ads import codec
 from steersman.ads.codec import delta_requested, encode, opening, requested
 from steersman.ads.messages import DeltaRequested, ErrorDetail, Requested, Response, Send, Variant
 from steersman.errors import ProtocolError
-from steersman.names import CDS, EDS
+from steersman.names import CDS, EDS, TYPE_NAMES
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused
 from tests.support.examples import examples
@@ -146,6 +148,35 @@ def test_requests_are_read_as_protobuf_writes_them(data: st.DataObject) -> None:
             message.node.id = node_id
     assert requested(sotw.SerializeToString()) == Requested(CDS, names, version, nonce, error, node_id)
     assert delta_requested(delta.SerializeToString()) == DeltaRequested(CDS, names, gone, held, nonce, error, node_id)
+
+
+@settings(deadline=None, max_examples=examples(300))
+@given(
+    type_url=st.sampled_from([*TYPE_NAMES, "type.googleapis.com/x", ""]),
+    nonce=st.text(st.characters(codec="utf-8"), max_size=150),
+    change=st.none() | st.tuples(st.integers(0, 300), st.binary(max_size=3)),
+)
+def test_an_ack_that_is_read_by_hand_is_what_protobuf_reads(type_url: str, nonce: str, change: tuple[int, bytes] | None) -> None:
+    raw = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, response_nonce=nonce).SerializeToString()
+    if change is not None:
+        at, put = change
+        raw = raw[:at] + put + raw[at + len(put) // 2 :]
+    try:
+        message = discovery_pb2.DeltaDiscoveryRequest.FromString(raw)
+    except DecodeError:
+        with pytest.raises(ProtocolError):
+            delta_requested(raw)
+        return
+    read = delta_requested(raw)
+    assert (read.type_url, read.nonce) == (message.type_url, message.response_nonce)
+    assert read.subscribe == tuple(message.resource_names_subscribe)
+    assert (read.error is not None) is message.HasField("error_detail")
+
+
+def test_an_ack_alone_is_read_without_protobuf(monkeypatch: pytest.MonkeyPatch) -> None:
+    ack = discovery_pb2.DeltaDiscoveryRequest(type_url=EDS, response_nonce="7-1f").SerializeToString()
+    monkeypatch.setattr(codec, "_parsed", None)
+    assert delta_requested(ack) == DeltaRequested(EDS, nonce="7-1f")
 
 
 @settings(deadline=None, max_examples=examples(300))

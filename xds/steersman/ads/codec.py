@@ -15,6 +15,7 @@ from steersman.ads.messages import DeltaRequested, ErrorDetail, Request, Request
 from steersman.ads.node import agent_of, proxy_of
 from steersman.errors import ProtocolError
 from steersman.model.proxy import Proxy
+from steersman.names import TYPE_NAMES
 from steersman.resources.resource import Resource, of_message
 from steersman.snapshot.table import Refused
 
@@ -49,7 +50,8 @@ def requested(raw: bytes) -> Requested:
 
 def delta_requested(raw: bytes) -> DeltaRequested:
     """The DeltaDiscoveryRequest in these bytes. Raises ProtocolError if there is none."""
-    return _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
+    acknowledging = _acknowledging(raw)
+    return acknowledging if acknowledging is not None else _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
 
 
 def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
@@ -58,21 +60,17 @@ def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
     Raises ProtocolError if it can't be decoded, or doesn't say who the client is.
     """
     message = _parsed(discovery_pb2.DeltaDiscoveryRequest if variant is Variant.DELTA else discovery_pb2.DiscoveryRequest, raw)
-    proxy, agent = introduced(message, peer)
-    grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
-    request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
-    mortal = not grpc and (variant is Variant.DELTA or _WRAPPING in message.node.client_features)
-    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, mortal)
-
-
-def introduced(message: Any, peer: str) -> tuple[Proxy, str]:
-    """Who sent a first request of any service, and its name and version. Raises ProtocolError if it doesn't say."""
     if not message.HasField("node"):
         raise ProtocolError("INVALID_ARGUMENT", "the first request of a stream has no node; send it at least there")
     if not 0 < len(message.node.id) <= _LONGEST_ID:
         text = f"the node has an id of {len(message.node.id)} characters; give it one of 1 to {_LONGEST_ID}"
         raise ProtocolError("INVALID_ARGUMENT", text)
-    return proxy_of(message.node, peer), agent_of(message.node)
+    proxy = proxy_of(message.node, peer)
+    agent = agent_of(message.node)
+    grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
+    request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
+    mortal = not grpc and (variant is Variant.DELTA or _WRAPPING in message.node.client_features)
+    return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, mortal)
 
 
 def encode(send: Send) -> bytes:
@@ -81,7 +79,8 @@ def encode(send: Send) -> bytes:
     if response.spliced is None:
         response.spliced = _delta_spliced(response) if response.variant is Variant.DELTA else _sotw_spliced(response)
     before, after = response.spliced
-    return b"".join((before, _string(_NONCE, send.nonce), after))
+    nonce = send.nonce.encode()
+    return b"".join((before, _NONCE, _varint(len(nonce)), nonce, after)) if nonce else before + after
 
 
 def no_endpoints(cluster: str) -> Resource:
@@ -92,11 +91,34 @@ def no_endpoints(cluster: str) -> Resource:
 # -- requests -----------------------------------------------------------------------------------------------------------------------------
 
 
+_TYPE_URL_SUBSCRIBED, _NONCE_ANSWERED = 0x12, 0x32
+"""Tags of a DeltaDiscoveryRequest's type_url and response_nonce."""
+_KNOWN: Final = {type_url.encode(): type_url for type_url in TYPE_NAMES}
+_SHORTEST_ACK: Final = min(map(len, _KNOWN)) + 5
+
+
 def _parsed(message_class: Any, raw: bytes) -> Any:
     try:
         return message_class.FromString(raw)
     except DecodeError as error:
         raise ProtocolError("INVALID_ARGUMENT", f"{len(raw)} bytes that are no {message_class.DESCRIPTOR.name}: {error}") from error
+
+
+def _acknowledging(raw: bytes) -> DeltaRequested | None:
+    """The DeltaDiscoveryRequest, if it is an ACK and nothing more, as nearly all are: a type_url that we know, and a response_nonce."""
+    if len(raw) < _SHORTEST_ACK or raw[0] != _TYPE_URL_SUBSCRIBED:
+        return None
+    nonce = raw[1] + 2
+    type_url = _KNOWN.get(raw[2:nonce])
+    if (
+        type_url is None
+        or len(raw) < nonce + 3
+        or raw[nonce] != _NONCE_ANSWERED
+        or raw[nonce + 1] != len(raw) - nonce - 2
+        or not raw.isascii()
+    ):
+        return None
+    return DeltaRequested(type_url, nonce=raw[nonce + 2 :].decode())
 
 
 def _requested(message: Any) -> Requested:

@@ -8,7 +8,7 @@ import msgspec
 
 from steersman.names import CDS, LDS
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import Refused
+from steersman.snapshot.table import Refused, resource_size
 
 WILDCARD = "*"
 """The name that stands for all there are."""
@@ -64,7 +64,7 @@ class Response:
 
     `resources`, `removed` and `refused` are each sorted by name; in delta, what is refused is among the removed as well, for clients that
     ignore errors. `ttl`: seconds that the client keeps the resources, 0 for ever. `heartbeat`: the resources go without their bodies, which
-    the client has. `spliced`: the bytes before and after the nonce, once the codec has made them.
+    the client has. `size`: bytes of the resources. `spliced`: the bytes before and after the nonce, once the codec has made them.
     """
 
     variant: Variant
@@ -75,7 +75,11 @@ class Response:
     refused: tuple[tuple[str, Refused], ...] = ()
     ttl: float = 0.0
     heartbeat: bool = False
+    size: int = field(init=False, repr=False, compare=False)
     spliced: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.size = 0 if self.heartbeat else sum(map(resource_size, self.resources))
 
 
 class Send(msgspec.Struct, frozen=True):

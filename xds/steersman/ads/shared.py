@@ -7,7 +7,7 @@ from steersman.ads.messages import Response, Variant
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused, version_of
 
-_Key = tuple[Variant, str, str, tuple[int, ...], tuple[str, ...], tuple[tuple[str, Refused], ...], float, bool]
+_Key = tuple[bool, str, str, tuple[int, ...], tuple[str, ...], tuple[tuple[str, Refused], ...], float, bool]
 
 
 class Shared:
@@ -43,7 +43,7 @@ class Shared:
 
         Resources are told apart by identity, which is sound, since the response that is found keeps its own alive.
         """
-        key = (variant, type_url, stated, tuple(map(id, resources)), removed, refused, ttl, heartbeat)
+        key = (variant is Variant.DELTA, type_url, stated, tuple(map(id, resources)), removed, refused, ttl, heartbeat)
         response = self._responses.get(key)
         if response is None:
             version = stated or version_of(resources)

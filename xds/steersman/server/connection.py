@@ -2,13 +2,14 @@
 
 requests --> stream --actions--> perform --> outbox --> writer --> client
 changes, deadlines --> pump --'
+
+The writer is a task that is there only while there is something to write: an idle stream has one task, which reads.
 """
 
 import asyncio
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol, assert_never
@@ -18,7 +19,7 @@ from steersman.admin.state import ConnectionStatus
 from steersman.ads import codec
 from steersman.ads.delta import DeltaStream
 from steersman.ads.line import Ticket
-from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Send, Stale, Subscribed, Variant, Warms, Withheld
+from steersman.ads.messages import Acked, Action, Close, Nacked, NodeChanged, Request, Send, Stale, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
 from steersman.ads.sotw import SotwStream
 from steersman.ads.told import TypeResources
@@ -129,13 +130,13 @@ class Connection:
         self._ticket: Ticket | None = None
         self._standing: Standing | None = None
         self._stream: Any = None
-        self._outbox: deque[Send | Warms] = deque()
-        self._wake = asyncio.Event()
+        self._outbox: list[Send | Warms] = []
+        self._moved = False
+        self._writer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._since: float | None = None
         self._task: asyncio.Task[Any] | None = None
         self._close: Close | None = None
-        self._last = False
         self._renamed = False
 
     # -- told by the server ---------------------------------------------------------------------------------------------------
@@ -146,19 +147,19 @@ class Connection:
             return  # not open yet, it opens at the tables as they are by then
         self._stream.changed(type_url, changes)
         self._since = since if self._since is None else min(self._since, since or self._since)
-        self._wake.set()
+        self._pump_soon()
 
     def retabled(self, type_url: str, table: Table) -> None:
         """The proxy stands at another table from now on."""
         if self._stream is not None and self._concerns(type_url):
             self._stream.retable(type_url, table)
-            self._wake.set()
+            self._pump_soon()
 
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters over another stream."""
         if self._stream is not None:
             self._stream.warm(clusters)
-            self._wake.set()
+            self._pump_soon()
 
     def _concerns(self, type_url: str) -> bool:
         """Whether the stream has this type. Of secrets that it may not have it isn't told."""
@@ -188,7 +189,6 @@ class Connection:
     async def run(self) -> Close | None:
         """Lives as long as the stream does. Returns the status with which it is to be ended; None: the client has ended it."""
         self._task = asyncio.current_task()
-        writer: asyncio.Task[None] | None = None
         try:
             raw = await self._first()
             if raw is None:
@@ -200,30 +200,28 @@ class Connection:
             self._ticket = await self._door.enter(self.peer, opening.proxy.id)
             self._standing = await self._serving.attach(opening.proxy, self)
             self._stream = self._opened(opening)
-            writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
-            writer.add_done_callback(self._written)
-            self._perform(self._stream.receive(opening.request, asyncio.get_running_loop().time()))
+            self._answer(opening.request)
             self._door.joined(self._ticket)
             del opening
             while await self._received():
                 pass
-            self._last = True
-            await self._finished(writer)
+            await asyncio.sleep(0)  # where the client has cancelled, that is told right behind the end of its requests
+            await self._finished()
             self.ended = "OK"
             return None
         except ProtocolError as error:
             self._close = Close(error.code, str(error))
-            return await self._closed(writer)
+            return await self._closed()
         except asyncio.CancelledError:
             if self._close is None or self._task is None:
                 raise
             self._task.uncancel()
-            return await self._closed(writer)
+            return await self._closed()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if writer is not None:
-                writer.cancel()
+            if self._writer is not None:
+                self._writer.cancel()
             if self._standing is not None:
                 self._standing.release()
             if self._ticket is not None:
@@ -255,56 +253,69 @@ class Connection:
             ttls=self._ttls if opening.mortal else _NONE,
         )
 
-    async def _closed(self, writer: "asyncio.Task[None] | None") -> Close | None:
+    async def _closed(self) -> Close | None:
         assert self._close is not None
         self.ended = self._close.code
-        if writer is not None:
-            await self._finished(writer)
+        await self._finished()
         return self._close
 
-    async def _finished(self, writer: "asyncio.Task[None]") -> None:
+    async def _finished(self) -> None:
         """Lets the writer end what it has begun, if the client reads."""
-        self._wake.set()
-        await asyncio.wait({writer}, timeout=_LAST_WRITE)
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=_LAST_WRITE)
 
     async def _received(self) -> bool:
         """Takes in the next request; False when there is none. Keeps nothing of it while it waits for another."""
         raw = await self._transport.read()
         if raw is None:
             return False
-        request = codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw)
-        self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
+        self._answer(codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw))
         return True
 
+    def _answer(self, request: Request) -> None:
+        self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
+        if self._outbox:
+            self._write_soon()
+
+    def _pump_soon(self) -> None:
+        """Once for all that moves in this turn."""
+        self._moved = True
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._writer is None and self._close is None:
+            self._writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
+
     async def _write(self) -> None:
-        """Writes what is due, one response after the other; what changes while the client doesn't read waits in the tables."""
-        loop = asyncio.get_running_loop()
-        while self._close is None and not (self._last and not self._wake.is_set()):
-            await self._wake.wait()
-            self._wake.clear()
+        """Writes all that is due. If that fails, the client is gone or we have a bug."""
+        try:
+            await self._written()
+        except ConnectionError as error:
+            if self._close is None:
+                log.info("stream %s of %s ended while it was written to: %s", self.id, self._proxy.id, error)
+            self._end(Close("UNAVAILABLE", "the stream broke"))
+        except Exception as error:  # noqa: BLE001 - what a bug costs is this stream
+            if self._close is None:
+                self._end(self.failed(error))
+        finally:
+            self._writer = None
+
+    async def _written(self) -> None:
+        """One response after the other; what changes while the client doesn't read waits in the tables."""
+        while (self._moved or self._outbox) and self._close is None:
             since, self._since = self._since, None
-            self._perform(self._stream.pump(loop.time()))
+            if self._moved:
+                self._moved = False
+                self._perform(self._stream.pump(asyncio.get_running_loop().time()))
             sent = bool(self._outbox)
             while self._outbox and self._close is None:
-                await self._put(self._outbox.popleft())
+                due = self._outbox.pop(0)
+                if isinstance(due, Send):
+                    await self._transport.write(codec.encode(due))
+                elif self._standing is not None:
+                    self._standing.warm(due.clusters)
             if sent and since is not None:
                 self._counters.convergence.observe(max(0.0, time.time() - since))
-
-    async def _put(self, due: Send | Warms) -> None:
-        if isinstance(due, Send):
-            await self._transport.write(codec.encode(due))
-        elif self._standing is not None:
-            self._standing.warm(due.clusters)
-
-    def _written(self, writer: asyncio.Task[None]) -> None:
-        """The writer ends only with the stream; if it failed, the client is gone or we have a bug."""
-        if writer.cancelled() or (error := writer.exception()) is None or self._close is not None:
-            return
-        if isinstance(error, ConnectionError):
-            log.info("stream %s of %s ended while it was written to: %s", self.id, self._proxy.id, error)
-            self._end(Close("UNAVAILABLE", "the stream broke"))
-        else:
-            self._end(self.failed(error))
 
     def failed(self, error: BaseException) -> Close:
         """A bug of ours costs this stream, and no other. The status for the client."""
@@ -323,14 +334,14 @@ class Connection:
         """A deadline of the stream has come. A writer that is held by the client could not see to it."""
         self._timer = None
         self._perform(self._stream.pump(asyncio.get_running_loop().time()))
+        if self._outbox:
+            self._write_soon()
 
     # -- actions --------------------------------------------------------------------------------------------------------------
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             self._act(action)
-        if self._outbox:
-            self._wake.set()
         deadline = self._stream.deadline()
         if deadline is not None and (self._timer is None or self._timer.when() > deadline):
             if self._timer is not None:
@@ -347,7 +358,7 @@ class Connection:
                 short = _short(action.response.type_url)
                 counters.pushes[short] += 1
                 counters.pushed_resources[short] += len(action.response.resources)
-                counters.pushed_bytes[short] += sum(len(part) for resource in action.response.resources for part in resource.parts)
+                counters.pushed_bytes[short] += action.response.size
                 self._outbox.append(action)
             case Warms():
                 self._outbox.append(action)
