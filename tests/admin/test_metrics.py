@@ -9,6 +9,7 @@ from steersman.admin.state import SourceState, SourceStatus
 from steersman.model.objects import Kind
 from steersman.names import EDS
 from tests.admin.conftest import CLIENT, SECOND, Site
+from tests.admin.test_loads import stats
 from tests.support.state import FakeState, channel, connection
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -73,6 +74,21 @@ async def test_a_proxy_of_several_streams_is_one_proxy(site: Site, state: FakeSt
     assert at(found, "steersman_proxies", type="sidecar") == at(found, "pilot_xds", version="envoy 1.40.0") == 2
     assert at(found, "steersman_connections", service="ads", protocol="delta", type="sidecar") == 2
     assert at(found, "steersman_connections", service="eds", protocol="delta", type="sidecar") == 2
+
+
+async def test_load_reports_are_figures_by_cluster_and_locality(site: Site, state: FakeState) -> None:
+    state.loads.join("p", 0.0).take([stats("a", z1=(9, 7, 1, 3), dropped={"x": 4})], 10.0)
+    found = await figures(site)
+    for name, value in (
+        ("issued_requests_total", 9),
+        ("successful_requests_total", 7),
+        ("failed_requests_total", 1),
+        ("requests_in_progress", 3),
+    ):
+        assert at(found, f"steersman_load_{name}", cluster="a", locality="r/z1") == value
+    assert at(found, "steersman_load_dropped_requests_total", cluster="a", category="x") == 4
+    assert at(found, "steersman_load_reports_total") == at(found, "steersman_load_reporters") == 1
+    assert at(found, "steersman_load_left_out_total") == 0
 
 
 async def test_the_mesh_the_sources_and_readiness_are_figures(site: Site, state: FakeState) -> None:

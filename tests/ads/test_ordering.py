@@ -2,10 +2,10 @@
 
 import pytest
 
-from steersman.ads.messages import Variant
+from steersman.ads.messages import Send, Variant
 from steersman.model.limits import Patience
 from steersman.names import CDS, EDS, LDS, RDS, SDS
-from tests.support.xds import DeltaClient, Mesh, SotwClient
+from tests.support.xds import DeltaClient, Mesh, SotwClient, resource
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))
 
@@ -81,12 +81,82 @@ def test_c30_a_late_ack_of_clusters_holds_nothing_else_up(variant: Variant) -> N
     assert len(client.gets()) == 2
     client.confirms(EDS)
     for second in range(20):
-        mesh.wave(cds=f"x={second + 3}", eds=f"x={second}", lds=f"l={second + 2}", rds=f"r={second}", sds=f"s={second + 2}")
-        assert [words[:3] for words in client.gets(after=1)] == ["eds", "lds", "rds", "sds"]
+        eds = f"x={second + 2} y={second + 2}"
+        mesh.wave(cds=f"x={second + 3}", eds=eds, lds=f"l={second + 2}", rds=f"r={second}", sds=f"s={second + 2}")
+        sent, *others = client.gets(after=1)
+        assert sent == (f"eds: {eds}" if second >= 5 else f"eds: y={second + 2}"), "what waits for x is its own, and not for ever"
+        assert [words[:3] for words in others] == ["lds", "rds", "sds"]
         for type_url in (EDS, LDS, RDS, SDS):
             client.confirms(type_url)
     cds = "cds: x=22 y" if variant is Variant.SOTW else "cds: x=22"
-    assert client.confirms(CDS) == [cds, "eds: x=19"], "what came meanwhile is one push"
+    assert client.confirms(CDS) == [cds, "eds: x=21"], "what came meanwhile is one push"
+
+
+@BOTH
+def test_c30_endpoints_do_not_overtake_the_change_of_their_cluster(variant: Variant) -> None:
+    """A new pod of another service account: the cluster that takes its certificate must be there before it is."""
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    mesh.put(CDS, "x=2")
+    assert len(client.gets()) == 2
+    client.confirms(EDS)
+    mesh.wave(cds="x=two-accounts", eds="x=two-pods y=2")
+    assert client.gets() == ["eds: y=2"]
+    client.confirms(EDS)
+    assert client.asks(EDS, "x", *(("y",) if variant is Variant.SOTW else ())) == (
+        [] if variant is Variant.SOTW else ["eds: x=two-pods"]
+    ), "but what is asked for is answered"
+    cds = "cds: x=two-accounts y" if variant is Variant.SOTW else "cds: x=two-accounts"
+    if variant is Variant.SOTW:
+        assert client.confirms(CDS) == [cds, "eds: x=two-pods"]
+    else:
+        assert client.confirms(CDS) == [cds]
+        assert client.confirms(EDS) == ["eds: x=two-pods"]
+
+
+@BOTH
+def test_c40_a_listener_is_not_removed_while_it_may_wait_for_its_route(variant: Variant) -> None:
+    """It takes over the address of one that goes, and is replaced in turn: Envoy would close the socket that all three share."""
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    full = variant is Variant.SOTW
+    mesh.wave(lds="-l http", rds="h=to-x")
+    assert client.gets() == ["lds: http" if full else "lds: http -l"]
+    assert client.asks(RDS, *(("r", "h") if full else ("h",))) == ["rds: h=to-x"], "Envoy asks before it acknowledges"
+    assert client.confirms(LDS) == []
+    mesh.wave(lds="-http tcp other")
+    assert client.gets() == [], "what takes its address must come with its removal"
+    assert client.confirms(RDS) == ["lds: other tcp" if full else "lds: other tcp -http"]
+
+
+@BOTH
+def test_c40_a_listener_does_not_wait_for_ever_for_the_route_of_another(variant: Variant) -> None:
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    mesh.put(RDS, "r=2")
+    assert client.gets() == ["rds: r=2"]
+    mesh.wave(lds="-l other")
+    assert client.gets(after=4.9) == []
+    assert client.gets(after=5.1) == ["lds: other" if variant is Variant.SOTW else "lds: other -l"]
+
+
+@BOTH
+def test_c40_listeners_that_stay_wait_for_no_route(variant: Variant) -> None:
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    mesh.put(RDS, "r=2")
+    assert client.gets() == ["rds: r=2"]
+    mesh.wave(lds="l=2 other")
+    assert client.gets() == ["lds: l=2 other"]
+
+
+def test_c40_listeners_that_go_are_said_first() -> None:
+    """Responses are split: what takes over an address must not come before the one that has it."""
+    mesh = Mesh()
+    client = connected(mesh, Variant.DELTA)
+    mesh.tell({LDS: mesh.tables[LDS].apply([resource("a", size=3_000_000), resource("b", size=3_000_000)], remove=["l"])})
+    (first,) = [action for action in client.stream.pump() if isinstance(action, Send)]
+    assert ([found.name for found in first.response.resources], first.response.removed) == (["a"], ("l",))
 
 
 @BOTH

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, envoys, fanout, idle, proxies, reconnect, visible
+from tests.bench import build, change, envoys, fanout, idle, proxies, reconnect, storm, visible
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "idle": idle.run,
     "proxies": proxies.run,
     "reconnect": reconnect.run,
+    "storm": storm.run,
     "visible": visible.run,
 }
 JSON = Path("build/bench.json")

@@ -12,19 +12,19 @@ from tests.bench.meshes import Client, Mesh, Names, Versions, delta_requests, na
 from tests.support.live import ControlPlane
 
 _SERVICE = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/"
-_PATHS = {Variant.DELTA: _SERVICE + b"DeltaAggregatedResources", Variant.SOTW: _SERVICE + b"StreamAggregatedResources"}
+PATHS = {Variant.DELTA: _SERVICE + b"DeltaAggregatedResources", Variant.SOTW: _SERVICE + b"StreamAggregatedResources"}
 READY = 120.0
 
 
 class Served:
-    """The server and its mesh. `pid`: its process."""
+    """The server and its mesh. `pid`: its process. `address`: where its streams are opened."""
 
     def __init__(self, plane: ControlPlane, mesh: Mesh, pid: int) -> None:
         self.plane = plane
         self.mesh = mesh
         self.pid = pid
         host, _, port = plane.xds.rpartition(":")
-        self._address = (host, int(port))
+        self.address = (host, int(port))
         self._names: dict[str, Names] = {}
 
     def open(self, load: Load, client: Client, variant: Variant = Variant.DELTA, held: Versions | None = None) -> Wire:
@@ -33,9 +33,9 @@ class Served:
         if names is None:
             names = self._names[client.cluster] = names_of(client, self.plane.xds)
         if variant is Variant.DELTA:
-            return load.open(self._address, _PATHS[variant], delta_requests(client, names, held))
+            return load.open(self.address, PATHS[variant], delta_requests(client, names, held))
         requests, acknowledgement = sotw_requests(client, names)
-        return load.open(self._address, _PATHS[variant], requests, acknowledgement)
+        return load.open(self.address, PATHS[variant], requests, acknowledgement)
 
     def streams(self) -> int:
         """How many there are at the server."""

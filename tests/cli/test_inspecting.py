@@ -1,5 +1,6 @@
 """The commands that ask a server: tables in istioctl's manner, the same as JSON and YAML, and exit codes."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from steersman.names import CDS, EDS
 from tests.admin.conftest import CLIENT, SECOND
+from tests.admin.test_loads import stats
 from tests.cli.conftest import Ran, inline, steersman
 from tests.support import mesh as m
 from tests.support.state import FakeState, channel, connection
@@ -179,6 +181,36 @@ async def test_explain_is_a_table_with_every_candidate(inspect_port: int) -> Non
     assert rows["west"][:4] == ["10.0.0.5:8080", "yes", "via-gateway", "192.0.2.2:15443"]
     assert "SERVICE reviews.default.svc.cluster.local" in ran.out
     assert "inferred   network network-east is that of its cluster, by Cluster east" in ran.out
+
+
+async def test_explain_says_what_the_proxy_reports_that_it_sends_there(inspect_port: int, state: FakeState) -> None:
+    async def said() -> list[str]:
+        lines = (await ask(inspect_port, "explain", "east/client", "reviews:80")).out.splitlines()
+        return [" ".join(line.split()) for line in lines if "load" in line or line.startswith(("r/", "TO LOC"))]
+
+    none = "load no load reports: this proxy has no stream for them (steersman bootstrap --load-reports)"
+    assert await said() == [none]
+    reporter = state.loads.join(CLIENT.id, 0.0)
+    assert await said() == ["load no load reports yet"]
+    now = asyncio.get_running_loop().time()
+    reporter.take([stats("another", z1=(9, 9, 0, 0))], now)
+    assert await said() == ["load: this proxy reports no request here in the last 10 s"]
+    reporter.take([stats(REVIEWS, z1=(50, 40, 5, 5), z2=(1, 1, 0, 0), dropped={"x": 30}, total_dropped=50)], now)
+    assert await said() == [
+        "load, as this proxy reports it, in requests a second over the last 20 s:",
+        "TO LOCALITY ISSUED SUCCEEDED FAILED IN PROGRESS",
+        "r/z1 2.5 2.0 0.2 5",
+        "r/z2 0.1 0.1 0.0 0",
+        "load: 1.0 a second it refused itself",
+        "load: 1.5 a second it refused itself, category x",
+    ]
+    value = json.loads((await ask(inspect_port, "explain", "east/client", "reviews:80", "-o", "json")).out)
+    assert value["load_reports"].keys() == {"open", "last", "seconds"}
+    assert value["ports"][0]["load"][0] == {"locality": "r/z1", "issued": 2.5, "succeeded": 2.0, "failed": 0.25, "in_progress": "5"}
+    reporter.last = now - 100
+    assert [line.partition(" since ")[0] for line in await said()] == ["load no load reports"]
+    reporter.leave()
+    assert await said() == [none]
 
 
 async def test_explain_of_a_port_without_endpoints_for_the_proxy_is_bad_news(inspect_port: int, state: FakeState) -> None:

@@ -237,6 +237,7 @@ async def test_explain_says_by_which_rule_and_object_and_where_that_is_written(n
     assert "192.0.2.7:15443" in line
     assert "eastwest.yaml:2)" in ran.out
     assert "computed from " in ran.out
+    assert "load" not in ran.out, "no server was asked what the proxy reports"
 
 
 async def test_explain_as_json_is_the_message_of_the_service(node: Path) -> None:

@@ -54,7 +54,7 @@ def greeters() -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory, greeters: dict[str, int]) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("grpc"), {"east": CLUSTERS["east"]})
+    plane = ControlPlane(tmp_path_factory.mktemp("grpc"), {"east": CLUSTERS["east"]}, xds={"loadReportingInterval": "1s"})
     plane.clusters["east"].put("greeter.yaml", service("greeter", {"grpc": (PORT, 1)}), pod("greeter-1", FIRST), pod("greeter-2", SECOND))
     with serving(plane):
         yield plane
@@ -80,6 +80,27 @@ def test_it_calls_by_any_name_and_follows_the_endpoints(plane: ControlPlane, gre
         point(directory, greeters, SECOND)
         eventually(lambda: calling.call() == "second")
         assert {calling.call() for _ in range(5)} == {"second"}
+    eventually(partial(disconnected, plane))
+
+
+@KINDS
+def test_it_reports_what_it_calls(plane: ControlPlane, greeters: dict[str, int], kind: str) -> None:
+    """Its clusters say so (lrs_server: self); it opens the stream for what it calls."""
+    point(plane.clusters["east"], greeters, FIRST)
+    with client(plane, kind, f"xds:///{fqdn('greeter')}:{PORT}") as calling:
+        eventually(lambda: calling.call() == "first")
+
+        def load() -> dict[str, float]:
+            assert calling.call() == "first"
+            found = plane.json(f"/debug/explain?proxy={EAST.client.name}&service=greeter.demo:{PORT}")
+            return dict(found["ports"][0]["load"][0]) if "load" in found["ports"][0] else {}
+
+        told = eventually(load)
+        assert told["issued"] > 0
+        assert told["succeeded"] > 0
+        assert "failed" not in told
+        cluster = f"outbound|{PORT}||{fqdn('greeter')}"
+        assert plane.metrics("steersman_load_successful_requests_total")[f'{{cluster="{cluster}",locality=""}}'] > 0
     eventually(partial(disconnected, plane))
 
 

@@ -164,6 +164,7 @@ def test_a_grpc_client_gets_only_what_it_can_take() -> None:
     assert message.lb_policy == Cluster.LbPolicy.ROUND_ROBIN
     assert message.type == Cluster.DiscoveryType.EDS
     assert not message.transport_socket_matches
+    assert message.lrs_server.HasField("self")
 
 
 @pytest.mark.parametrize("interception", [Interception.REDIRECT, Interception.TPROXY])

@@ -11,6 +11,7 @@ from steersman.lab.envoy import envoy_binary
 from steersman.model.ids import Locality
 from steersman.model.proxy import Interception
 from steersman.server.bootstrap import Mode, envoy_bootstrap, node_metadata
+from tests.support.envoy import refused_by_envoy
 
 ID = "sidecar~10.10.0.5~reviews-v1.default~default.svc.cluster.local"
 
@@ -62,6 +63,15 @@ def test_a_name_is_resolved_by_envoy_and_an_address_is_not() -> None:
 
     assert [cluster_type(xds) for xds in ("192.0.2.9:1", "[::1]:1", "unix:/s")] == ["STATIC"] * 3
     assert cluster_type("steersman.example:1") == "STRICT_DNS"
+
+
+@pytest.mark.envoy
+def test_load_is_reported_if_asked_for_and_envoy_takes_that(tmp_path: Path) -> None:
+    assert "cluster_manager" not in envoy_bootstrap(node_id="bare")
+    bootstrap = envoy_bootstrap(node_id="bare", load_reports=True)
+    [service] = bootstrap["cluster_manager"]["load_stats_config"]["grpc_services"]
+    assert service["envoy_grpc"]["cluster_name"] == bootstrap["static_resources"]["clusters"][0]["name"]
+    assert refused_by_envoy(bootstrap, tmp_path) == ""
 
 
 def test_the_mode_decides_the_kind_of_stream() -> None:

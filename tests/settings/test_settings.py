@@ -48,6 +48,7 @@ def test_a_file_that_names_only_its_clusters_gets_the_defaults_of_the_design() -
     assert (read.clusters[0].sync_timeout, read.clusters[0].path) == (30.0, "clusters[0]")
     assert read.ca.directory == Path(".steersman/ca")
     assert (read.server.xds.address, read.server.xds.insecure_secrets) == (Address("127.0.0.1", 15010), False)
+    assert read.server.xds.load_reporting_interval == 10.0
     assert (read.server.xds.ack_deadline, read.server.xds.limits, read.server.xds.ttls) == (60.0, Limits(), {})
     assert (read.server.admin.address, read.server.inspect.address) == (Address("127.0.0.1", 15014), Address("127.0.0.1", 15011))
 
@@ -83,6 +84,7 @@ server:
     address: "[::1]:0"
     insecureSecrets: true
     ackDeadline: 90s
+    loadReportingInterval: 1m
     ttl: {eds: 2m, sds: 1h}
     limits:
       {names: 7, nameLength: 8, types: 9, messageSize: 1Mi, streamsPerNode: 10, streams: 11, newStreamsPerSecond: 12, waitingStreams: 13}
@@ -117,6 +119,7 @@ server:
     assert (west.config.trust_domain, west.sync_timeout) == ("td2", 90.0)
     assert (here.kubernetes, here.sync_timeout) == (KubernetesSource(in_cluster=True), 0.5)
     assert read.ca.directory == tmp_path / "keys"
+    assert read.server.xds.load_reporting_interval == 60.0
     assert (str(read.server.xds.address), read.server.xds.insecure_secrets, read.server.xds.ack_deadline) == ("[::1]:0", True, 90.0)
     assert read.server.xds.ttls == {EDS: 120.0, SDS: 3600.0}
     assert read.server.xds.limits == Limits(
@@ -205,6 +208,7 @@ def test_settings_cannot_be_changed() -> None:
         ("server: {inspect: {addres: 'a:1'}}", "server.inspect.addres", "a:1", "did you mean address?"),
         ("server: {xds: {insecureSecrets: 'no'}}", "server.xds.insecureSecrets", "no", "true or false"),
         ("server: {xds: {ackDeadline: 60}}", "server.xds.ackDeadline", 60, "a duration"),
+        ("server: {xds: {loadReportingInterval: 500ms}}", "server.xds.loadReportingInterval", "500ms", 'a duration of at least "1s"'),
         ("server: {xds: {ttl: {eds: 2}}}", "server.xds.ttl.eds", 2, 'a duration such as "2m", from 5s to 8760h'),
         ("server: {xds: {ttl: {cds: 1s}}}", "server.xds.ttl.cds", "1s", "from 5s"),
         ("server: {xds: {ttl: {cds: 8761h}}}", "server.xds.ttl.cds", "8761h", "to 8760h"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from steersman.admin.counters import Counters
+from steersman.admin.loads import Loads
 from steersman.admin.state import ConnectionStatus, OpenStream, SourceState, SourceStatus
 from steersman.ads.channel import ChannelStatus, Nack, Sent
 from steersman.ads.messages import ErrorDetail, Variant
@@ -30,6 +31,7 @@ class FakeState:
         self.started = time.time() - 60
         self.pipeline = pipeline or Pipeline()
         self.counters = Counters()
+        self.loads = Loads(10.0)
         self.connected = list(connections)
         self.opened: list[OpenStream] = []
         self.held: list[SourceStatus] = [

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from steersman.admin.counters import Counters
+from steersman.admin.loads import Loads
 from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.model.proxy import Proxy
 from steersman.server.connection import Connection
@@ -67,11 +68,12 @@ class Serving:
 class StaticServer:
     """A running one. `address`: where it listens."""
 
-    def __init__(self, mesh: Mesh, serving: Serving, server: XDSServer, counters: Counters, address: str) -> None:
+    def __init__(self, mesh: Mesh, serving: Serving, server: XDSServer, counters: Counters, loads: Loads, address: str) -> None:
         self.mesh = mesh
         self.serving = serving
         self.xds = server
         self.counters = counters
+        self.loads = loads
         self.address = address
 
     @property
@@ -95,10 +97,11 @@ async def static_server(
     settings = XDSSettings(
         address=Address(host, port), insecure_secrets=insecure_secrets, ack_deadline=ack_deadline, limits=limits, ttls=ttls or {}
     )
-    server = XDSServer(serving, settings, counters)
+    loads = Loads(settings.load_reporting_interval)
+    server = XDSServer(serving, settings, counters, loads)
     bound = await server.start()
     try:
-        yield StaticServer(serving.mesh, serving, server, counters, f"127.0.0.1:{bound}")
+        yield StaticServer(serving.mesh, serving, server, counters, loads, f"127.0.0.1:{bound}")
     finally:
         await server.stop()
 

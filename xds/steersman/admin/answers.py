@@ -1,5 +1,6 @@
 """The answers of the Inspect service as messages: the gRPC service and the pages under /debug/ both give these."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from steersman import __version__, names
 from steersman.admin import inspect_pb2 as pb
+from steersman.admin.loads import ProxyLoad
 from steersman.admin.protojson import message_of
 from steersman.admin.selection import NotFound, Unclear, matching, only
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
@@ -166,7 +168,25 @@ def shown_body(type_url: str, body: bytes) -> bytes:
 async def explanation(state: ServerState, wanted: str, service: str) -> pb.Explanation:
     """Raises NotFound or Unclear."""
     proxy = only((connection.proxy for connection in state.connections()), wanted)
-    return message_of_explanation(await state.ask(lambda read: explained(read, state.pipeline, proxy, service)))
+    message = message_of_explanation(await state.ask(lambda read: explained(read, state.pipeline, proxy, service)))
+    now = asyncio.get_running_loop().time()
+    _tell_load(message, state.loads.of(proxy.id, {port.cluster for port in message.ports}, now), now)
+    return message
+
+
+def _tell_load(message: pb.Explanation, load: ProxyLoad | None, now: float) -> None:
+    message.load_reports.open = load is not None
+    if load is None or load.last is None:
+        return
+    message.load_reports.last.CopyFrom(timestamp(time.time() - (now - load.last)))
+    message.load_reports.seconds = load.seconds
+    for port in message.ports:
+        found = load.clusters[port.cluster]
+        for one in found.localities:
+            figures = {"issued": one.issued, "succeeded": one.succeeded, "failed": one.failed, "in_progress": one.in_progress}
+            port.load.add(locality=one.locality, **figures)
+        for category, rate in found.dropped:
+            port.dropped.add(category=category, rate=rate)
 
 
 def explained(read: Reader, pipeline: Pipeline, proxy: Proxy, service: str) -> Explanation:

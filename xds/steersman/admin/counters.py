@@ -31,7 +31,7 @@ class Counters:
     `pushes`: responses sent, by type. `pushed_resources`, `pushed_bytes`: what was in them, by type. `rejects`: NACKs, by type.
     `heartbeats`: responses that only keep what a client has from expiring, by type.
     `expired_nonces`: requests with a nonce that is no longer the last one's, by type. `streams`: streams opened, by protocol
-    ("delta", "sotw"). `closed`: streams that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or
+    ("delta", "sotw", "lrs"). `closed`: streams that ended, by gRPC status. `facts`: facts that changed something, by (kind, "upsert" or
     "delete"). `turned_away`: streams that were not let in, by the limit that says so (a key of server.xds.limits). `waits`: seconds that
     streams stood in line. `generations`: settlements. `computed`: values computed in them. `failures`: values whose computation raised.
     `internal_errors`: bugs that cost a stream or a source. `settling`: seconds from the first fact taken to a complete

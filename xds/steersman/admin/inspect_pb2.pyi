@@ -200,20 +200,32 @@ class Reference(_message.Message):
     def __init__(self, object: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
 
 class Explanation(_message.Message):
-    __slots__ = ("proxy", "service", "standpoint", "services", "notes", "ports")
+    __slots__ = ("proxy", "service", "standpoint", "services", "notes", "ports", "load_reports")
     PROXY_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     STANDPOINT_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     PORTS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_REPORTS_FIELD_NUMBER: _ClassVar[int]
     proxy: str
     service: str
     standpoint: Standpoint
     services: _containers.RepeatedCompositeFieldContainer[Reference]
     notes: _containers.RepeatedScalarFieldContainer[str]
     ports: _containers.RepeatedCompositeFieldContainer[PortExplanation]
-    def __init__(self, proxy: _Optional[str] = ..., service: _Optional[str] = ..., standpoint: _Optional[_Union[Standpoint, _Mapping]] = ..., services: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., ports: _Optional[_Iterable[_Union[PortExplanation, _Mapping]]] = ...) -> None: ...
+    load_reports: LoadReports
+    def __init__(self, proxy: _Optional[str] = ..., service: _Optional[str] = ..., standpoint: _Optional[_Union[Standpoint, _Mapping]] = ..., services: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., ports: _Optional[_Iterable[_Union[PortExplanation, _Mapping]]] = ..., load_reports: _Optional[_Union[LoadReports, _Mapping]] = ...) -> None: ...
+
+class LoadReports(_message.Message):
+    __slots__ = ("open", "last", "seconds")
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    open: bool
+    last: _timestamp_pb2.Timestamp
+    seconds: float
+    def __init__(self, open: _Optional[bool] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Standpoint(_message.Message):
     __slots__ = ("cluster", "network", "namespace", "locality", "families", "view", "inferred")
@@ -234,7 +246,7 @@ class Standpoint(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., network: _Optional[str] = ..., namespace: _Optional[str] = ..., locality: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., view: _Optional[_Iterable[str]] = ..., inferred: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PortExplanation(_message.Message):
-    __slots__ = ("port", "name", "protocol", "cluster", "candidates", "gateways", "notes", "facts")
+    __slots__ = ("port", "name", "protocol", "cluster", "candidates", "gateways", "notes", "facts", "load", "dropped")
     PORT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +255,8 @@ class PortExplanation(_message.Message):
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     port: int
     name: str
     protocol: str
@@ -251,7 +265,31 @@ class PortExplanation(_message.Message):
     gateways: _containers.RepeatedCompositeFieldContainer[GatewayShare]
     notes: _containers.RepeatedScalarFieldContainer[str]
     facts: _containers.RepeatedCompositeFieldContainer[Reference]
-    def __init__(self, port: _Optional[int] = ..., name: _Optional[str] = ..., protocol: _Optional[str] = ..., cluster: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., gateways: _Optional[_Iterable[_Union[GatewayShare, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., facts: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ...) -> None: ...
+    load: _containers.RepeatedCompositeFieldContainer[LocalityLoad]
+    dropped: _containers.RepeatedCompositeFieldContainer[DroppedLoad]
+    def __init__(self, port: _Optional[int] = ..., name: _Optional[str] = ..., protocol: _Optional[str] = ..., cluster: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., gateways: _Optional[_Iterable[_Union[GatewayShare, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., facts: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., load: _Optional[_Iterable[_Union[LocalityLoad, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[DroppedLoad, _Mapping]]] = ...) -> None: ...
+
+class LocalityLoad(_message.Message):
+    __slots__ = ("locality", "issued", "succeeded", "failed", "in_progress")
+    LOCALITY_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_FIELD_NUMBER: _ClassVar[int]
+    SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    IN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    locality: str
+    issued: float
+    succeeded: float
+    failed: float
+    in_progress: int
+    def __init__(self, locality: _Optional[str] = ..., issued: _Optional[float] = ..., succeeded: _Optional[float] = ..., failed: _Optional[float] = ..., in_progress: _Optional[int] = ...) -> None: ...
+
+class DroppedLoad(_message.Message):
+    __slots__ = ("category", "rate")
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    category: str
+    rate: float
+    def __init__(self, category: _Optional[str] = ..., rate: _Optional[float] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("address", "port", "admitted", "rule", "because", "note", "gateways", "pod", "cluster", "network", "locality", "mtls", "health", "weight", "source")

@@ -59,6 +59,7 @@ class _Figures(Collector):
         yield from self._connections(self._state.connections())
         yield from self._pushes()
         yield from self._work()
+        yield from self._loads()
 
     def _server(self) -> Iterator[Metric]:
         state = self._state
@@ -147,6 +148,25 @@ class _Figures(Collector):
         text = "Seconds from the first change taken to a complete generation."
         yield _histogram("steersman_settling_seconds", text, counters.settling)
         yield _histogram("pilot_pushcontext_init_seconds", text, counters.settling)
+
+    def _loads(self) -> Iterator[Metric]:
+        loads = self._state.loads
+        sums = loads.totals.items()
+        by = ("cluster", "locality")
+        for name, text, values in (
+            ("issued", "Requests that proxies report to have sent to an upstream cluster.", {key: one.issued for key, one in sums}),
+            ("successful", "Those that ended well.", {key: one.succeeded for key, one in sums}),
+            ("failed", "Those that ended with an error, or found no connection.", {key: one.failed for key, one in sums}),
+        ):
+            yield _counter(f"steersman_load_{name}_requests", text, by, values)
+        in_progress = {key: one.in_progress for key, one in sums}
+        yield _gauge("steersman_load_requests_in_progress", "Requests in progress, as last reported.", by, in_progress)
+        yield _counter(
+            "steersman_load_dropped_requests", "Requests that proxies refused themselves.", ("cluster", "category"), loads.dropped
+        )
+        yield _counter("steersman_load_reports", "Load reports received.", (), {(): loads.reports})
+        yield _counter("steersman_load_left_out", "Reported figures past a bound, kept in sums only.", (), {(): loads.left_out})
+        yield _single("steersman_load_reporters", "Open streams of load reports.", loads.reporters)
 
 
 Labelled = Mapping[Any, float]

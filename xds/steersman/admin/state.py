@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
+from steersman.admin.loads import Loads
 from steersman.ads.channel import ChannelStatus
 from steersman.ads.messages import Variant
 from steersman.ads.told import TypeResources
@@ -110,6 +111,11 @@ class ServerState(Protocol):
 
     @property
     def counters(self) -> Counters: ...
+
+    @property
+    def loads(self) -> Loads:
+        """Reports are taken by the event loop's clock."""
+        ...
 
     def connections(self) -> Sequence[ConnectionStatus]:
         """Every open stream, by (node id, id)."""

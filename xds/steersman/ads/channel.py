@@ -1,11 +1,12 @@
 """One type on one stream: what the client subscribes to, and in what its knowledge differs from the table."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
 from steersman.model.objects import Row
+from steersman.names import LDS
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import PENDING, Change, Refused, Table, resource_size
 
@@ -14,6 +15,17 @@ ASKED: Final = ""
 
 Held = str | None
 """What a client holds of a name: a version, None for nothing, or ASKED."""
+
+
+class _Everything:
+    """A container of every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERYTHING: Final[Container[str]] = _Everything()
+NOTHING: Final[Container[str]] = frozenset()
 
 _OVERHEAD = 256
 """More than the bytes that one resource takes in a response beside its message and its name."""
@@ -261,8 +273,16 @@ class Channel:
             return False
         return not self.waiting or not any(self.waiting.values())
 
+    @property
+    def asked(self) -> bool:
+        """Whether the client may be waiting for something that it asked for."""
+        return self.inflight is not None or ASKED in self.dirty.values() or ASKED in self.waiting.values()
+
     def unsent_additions(self) -> bool:
         return None in self.dirty.values()
+
+    def unsent_removals(self) -> bool:
+        return any(held and self.table.lookup(name) is None for name, held in self.dirty.items())
 
     def compare(self) -> None:
         """Makes the sweep, if one is due and all content is known. What the client holds nothing of counts as asked for, unless it held
@@ -279,17 +299,18 @@ class Channel:
             if name not in self.dirty:
                 self.dirty[name] = version[:_LONGEST_VERSION]
 
-    def settle(self, *, hold: bool, removals: bool, limit: int | None, largest: int | None) -> Batch:
+    def settle(self, *, hold: Container[str], removals: bool, limit: int | None, largest: int | None) -> Batch:
         """Takes out of `dirty` what is to be said now; what is to be said later stays.
 
-        `hold`: only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always is. `limit`:
-        bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client can take.
+        `hold`: of these names, only what was asked for. `removals`: whether what vanished may be said to have; what was asked for always
+        is. `limit`: bytes of the response, None for any; a single resource may be larger. `largest`: bytes of a resource that the client
+        can take.
         """
         batch = Batch(limit, largest, None if self.heartbeats is None else {})
         before = len(self.dirty)
-        for name in sorted(self.dirty):
+        for name in self._ordered():
             held = self.dirty[name]
-            if hold and held != ASKED:
+            if held != ASKED and name in hold:
                 continue
             answer = self.table.lookup(name)
             if isinstance(answer, Resource):
@@ -311,6 +332,13 @@ class Channel:
         if self.heartbeats is not None and batch.before is not None:
             self.heartbeats.sends(batch.before)
         return batch
+
+    def _ordered(self) -> list[str]:
+        """What there is to say, by name; listeners that are gone come first, as others may take over their addresses."""
+        names = sorted(self.dirty)
+        if self.type_url == LDS:
+            names.sort(key=lambda name: self.table.lookup(name) is not None)
+        return names
 
     def everything(self) -> tuple[Resource, ...]:
         """All that is subscribed, and what lingers, sorted by name. It goes out: only of what lingers is there something left to say."""

@@ -1,8 +1,8 @@
 """Delta: requests and responses hold what changes, and a removal is said by name."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
-from steersman.ads.channel import ASKED, Channel
+from steersman.ads.channel import ASKED, NOTHING, Channel
 from steersman.ads.messages import FULL_STATE, Action, DeltaRequested, Variant
 from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
 from steersman.names import CDS, EDS
@@ -66,10 +66,10 @@ class DeltaStream(Stream[DeltaRequested]):
                 initial = {name: ASKED if name in unwarmed else version for name, version in initial.items()}
         return {name: version for name, version in initial.items() if len(name) <= self._limits.name_length}
 
-    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:
         batch = channel.settle(hold=hold, removals=removals, limit=LARGE, largest=self._largest)
         actions += withheld(channel.type_url, batch.withheld)
-        if not batch and (not channel.owed or (hold and channel.dirty)):
+        if not batch and (not channel.owed or (hold is not NOTHING and channel.dirty)):
             return None
         channel.owed = False
         removed = (*batch.removed, *(name for name, _ in batch.refused))

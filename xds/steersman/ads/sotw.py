@@ -1,6 +1,8 @@
 """State of the world: each request holds the whole subscription, and a response the whole state, of types where absence means deletion."""
 
-from steersman.ads.channel import Batch, Channel
+from collections.abc import Container
+
+from steersman.ads.channel import NOTHING, Batch, Channel
 from steersman.ads.codec import no_endpoints
 from steersman.ads.messages import FULL_STATE, Action, Requested, Variant
 from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
@@ -47,7 +49,7 @@ class SotwStream(Stream[Requested]):
             may_hold = bool(channel.hint and names) or channel.on_its_way(names - had)
             channel.owed = channel.owed or (full and may_hold)
 
-    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:
         if channel.type_url in FULL_STATE:
             batch = self._full_state(channel, hold=hold, removals=removals)
         else:
@@ -60,7 +62,7 @@ class SotwStream(Stream[Requested]):
         response = self._shared.response(self.variant, channel.type_url, resources, (), refused, channel.table.stated, channel.ttl)
         return Composed(response, batch.resources, batch.adds)
 
-    def _full_state(self, channel: Channel, *, hold: bool, removals: bool) -> Batch | None:
+    def _full_state(self, channel: Channel, *, hold: Container[str], removals: bool) -> Batch | None:
         """None as long as something subscribed is pending, since to leave it out would be to delete it."""
         if not _known(channel):
             return None
@@ -68,12 +70,12 @@ class SotwStream(Stream[Requested]):
         if channel.owed and channel.wildcard and hint and hint == channel.table.version:
             channel.owed = False  # it reconnects and has the same
         batch = channel.settle(hold=hold, removals=removals, limit=None, largest=None)
-        if channel.owed and not (hold and channel.dirty):
+        if channel.owed and not (hold is not NOTHING and channel.dirty):
             channel.owed = False
             return batch
         return batch if batch.resources or batch.refused or len(batch.removed) > len(batch.missing) else None
 
-    def _partial(self, channel: Channel, *, hold: bool) -> Batch | None:
+    def _partial(self, channel: Channel, *, hold: Container[str]) -> Batch | None:
         batch = channel.settle(hold=hold, removals=True, limit=LARGE, largest=self._largest)
         if channel.type_url == EDS and batch.missing:
             batch.resources += [no_endpoints(name) for name in batch.missing if self._lingers(name)]

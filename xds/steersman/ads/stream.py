@@ -3,22 +3,24 @@
     changes, requests --> channels (one a type: what the client doesn't know yet)
                               |  pump: one response a type at most, the next one after its ACK
         clusters, endpoints --+--> listeners, routes --> secrets, others --> removal of clusters, then of endpoints
-          ^                   |      ^                                         ^
-          |                   |      wait while new clusters warm              wait for the ACK of listeners and routes
+          ^          ^        |      ^                                         ^
+          |          |        |      wait while new clusters warm;             wait for the ACK of listeners and routes
+          |          |        |      removals of listeners also while others wait for routes
+          |          those whose cluster changed wait until the change is sent
           endpoints of a changed cluster follow it, changed or not
 
-No type waits for the ACK of another, but for the two waits above; they concern only what is pushed, never what was asked for, and end with
+No type waits for the ACK of another, but for the waits above; they concern only what is pushed, never what was asked for, and end with
 `Patience`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from steersman.ads.channel import Channel, ChannelStatus
+from steersman.ads.channel import EVERYTHING, NOTHING, Channel, ChannelStatus
 from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import WILDCARD, Action, Close, NodeChanged, Request, Response, Send, Subscribed, Variant, Warms, Withheld
 from steersman.ads.shared import Shared
@@ -39,6 +41,26 @@ _NOTHING: Final = LayeredTable()
 _NONE: Final[Mapping[str, float]] = MappingProxyType({})
 
 R = TypeVar("R", bound=Request)
+
+
+class Wait:
+    """A wait that ends, by itself or by patience. `until`: None while nothing is waited for."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+
+    def goes_on(self, wanted: bool, now: float, patience: float) -> bool:
+        """Whether to wait (on), if it were for what is `wanted`."""
+        if not wanted:
+            self.until = None
+            return False
+        if self.until is None:
+            self.until = now + patience
+        elif now >= self.until:
+            self.until = _OVER
+        return now < self.until
 
 
 class Composed(NamedTuple):
@@ -86,7 +108,7 @@ class Stream(Generic[R]):
         self._count = 0
         self._channels: dict[str, Channel] = {}
         self._others: list[Channel] = []
-        self._warm_until: float | None = None
+        self._warm, self._behind, self._opening = Wait(), Wait(), Wait()
         self._remove_at: float | None = None
         self._reopening_until: float | None = None
         self._unwarmed: set[str] | None = None
@@ -143,7 +165,7 @@ class Stream(Generic[R]):
             if channel.inflight is not None and channel.inflight.at < earliest:
                 earliest = channel.inflight.at
         earliest += self._patience.ack
-        for until in (self._warm_until, self._remove_at, self._reopening_until):
+        for until in (self._warm.until, self._behind.until, self._opening.until, self._remove_at, self._reopening_until):
             if until is not None and _OVER < until < earliest:
                 earliest = until
         if self._ttls:
@@ -241,8 +263,8 @@ class Stream(Generic[R]):
 
     # -- pushes -------------------------------------------------------------------------------------------------------------------
 
-    def _compose(self, channel: Channel, actions: list[Action], *, hold: bool, removals: bool) -> Composed | None:
-        """What is to be said now; None: nothing."""
+    def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:
+        """What is to be said now; None: nothing. `hold`: see Channel.settle."""
         raise NotImplementedError
 
     def _push_all(self, actions: list[Action], now: float) -> None:
@@ -253,24 +275,27 @@ class Stream(Generic[R]):
             if channel.unsaid:
                 break
         else:
-            self._warm_until = self._remove_at = None
+            self._warm.until = self._behind.until = self._opening.until = self._remove_at = None
             return
         clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
         unused = self._unused(listeners, routes, now)
         self._push(clusters, actions, now, removals=unused)
-        self._push(endpoints, actions, now, removals=unused and self._unasked(clusters))
-        hold = self._warming(clusters, listeners, routes, now)
-        self._push(listeners, actions, now, hold=hold)
-        self._push(routes, actions, now, hold=hold)
+        behind = self._unsent(clusters, now)
+        self._push(endpoints, actions, now, hold=behind, removals=unused and self._unasked(clusters))
+        warming = self._warming(clusters, listeners, routes, now)
+        self._push(listeners, actions, now, hold=EVERYTHING if self._routeless(listeners, routes, now) or warming else NOTHING)
+        self._push(routes, actions, now, hold=EVERYTHING if warming else NOTHING)
         self._push(channels.get(SDS), actions, now)
         for channel in self._others:
             self._push(channel, actions, now)
         if not unused and self._unused(listeners, routes, now):
             self._push(clusters, actions, now)
-            self._push(endpoints, actions, now, removals=self._unasked(clusters))
+            self._push(endpoints, actions, now, hold=behind, removals=self._unasked(clusters))
         self._await_removal(clusters, endpoints, now)
 
-    def _push(self, channel: Channel | None, actions: list[Action], now: float, *, hold: bool = False, removals: bool = True) -> None:
+    def _push(
+        self, channel: Channel | None, actions: list[Action], now: float, *, hold: Container[str] = NOTHING, removals: bool = True
+    ) -> None:
         if channel is None or not channel.unsaid:
             return
         if channel.sweep is not None:
@@ -340,18 +365,24 @@ class Stream(Generic[R]):
 
     def _warming(self, clusters: Channel | None, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
         """Whether listeners and routes are to wait, since the client may not be able to use new clusters yet."""
-        waits = (listeners is not None and listeners.dirty) or (routes is not None and routes.dirty)
-        if clusters is None or not waits:
-            self._warm_until = None
-            return False
-        if not ((clusters.inflight is not None and clusters.inflight.adds) or clusters.unsent_additions()):
-            self._warm_until = None
-            return False
-        if self._warm_until is None:
-            self._warm_until = now + self._patience.warm
-        elif now >= self._warm_until:
-            self._warm_until = _OVER
-        return now < self._warm_until
+        waits = bool((listeners is not None and listeners.dirty) or (routes is not None and routes.dirty))
+        new = clusters is not None and ((clusters.inflight is not None and clusters.inflight.adds) or clusters.unsent_additions())
+        return self._warm.goes_on(waits and new, now, self._patience.warm)
+
+    def _unsent(self, clusters: Channel | None, now: float) -> Container[str]:
+        """Clusters whose change waits for the ACK of an earlier one. Their endpoints wait with it, as they may have an identity, or speak a
+        protocol, that only the changed cluster knows."""
+        unsent = clusters.dirty if clusters is not None and clusters.inflight is not None else {}
+        return unsent if self._behind.goes_on(bool(unsent), now, self._patience.warm) else NOTHING
+
+    def _routeless(self, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
+        """Whether listeners are to wait, since one is to be removed while one waits for its route.
+
+        They may be the same one, which took over another's address and is to leave it to a third. Of a listener that it removes before it
+        was ready, Envoy closes the socket, and with it the connections that wait there to be accepted.
+        """
+        waits = listeners is not None and routes is not None and listeners.unsent_removals() and routes.asked
+        return self._opening.goes_on(waits, now, self._patience.warm)
 
     # -- small things -------------------------------------------------------------------------------------------------------------
 

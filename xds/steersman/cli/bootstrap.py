@@ -35,6 +35,9 @@ def add_parser(commands: Commands) -> None:
         "--admin", default="127.0.0.1:15000", metavar="ADDRESS", help="Envoy's own admin address, or `none` (default: %(default)s)"
     )
     parser.add_argument("--mode", choices=("delta", "sotw"), default="delta", help="ADS protocol (default: %(default)s)")
+    parser.add_argument(
+        "--load-reports", action="store_true", help="report to the control plane what is sent where: metrics and `explain` show it"
+    )
     node = parser.add_argument_group("the Node")
     node.add_argument("--cluster", default="", metavar="NAME", help="Kubernetes cluster (metadata CLUSTER_ID)")
     node.add_argument("--network", default="", metavar="NAME", help="network (NETWORK)")
@@ -95,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         admin=None if args.admin == "none" else args.admin,
         mode=Mode(args.mode),
         node_cluster=args.workload,
+        load_reports=args.load_reports,
         locality=Locality(args.region, args.zone, args.subzone),
         metadata=node_metadata(
             cluster=args.cluster,

@@ -22,7 +22,7 @@ from steersman.names import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inboun
 from steersman.registry.collections import IDENTITIES, MESH_SERVICES
 from steersman.resources.collections import InboundClusterKey
 from steersman.resources.listeners import POD_ADDRESS
-from steersman.resources.messages import over_ads, packed, tcp_address
+from steersman.resources.messages import itself, over_ads, packed, tcp_address
 from steersman.resources.resource import Resource, of_message
 from steersman.resources.tls import MESH_ALPN, MESH_ALPN_HTTP2, plaintext, upstream_tls
 
@@ -69,7 +69,7 @@ def passthrough_cluster_of(read: Reader, key: ServicePortKey) -> Resource | None
 
 def proxyless_cluster_of(read: Reader, key: ServicePortKey) -> Resource | None:
     """`outbound|PORT||HOST` for gRPC's own resolver: plaintext, and only what C-core and grpc-js both take (ROUND_ROBIN; LOGICAL_DNS for
-    ExternalName, since gRPC refuses STRICT_DNS). None as for outbound."""
+    ExternalName, since gRPC refuses STRICT_DNS). It reports its load to where the cluster came from. None as for outbound."""
     found = _port(read, key)
     if found is None:
         return None
@@ -80,6 +80,7 @@ def proxyless_cluster_of(read: Reader, key: ServicePortKey) -> Resource | None:
         cluster.lb_policy = Cluster.LbPolicy.ROUND_ROBIN
     else:
         cluster = _from_eds(name, service, Cluster.LbPolicy.ROUND_ROBIN)
+    cluster.lrs_server.CopyFrom(itself())
     return of_message(name, cluster)
 
 

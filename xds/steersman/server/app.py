@@ -20,6 +20,7 @@ from typing import TypeVar
 from steersman.admin.counters import Counters
 from steersman.admin.http import serve_http
 from steersman.admin.inspect import serve_inspect
+from steersman.admin.loads import Loads
 from steersman.admin.state import ConnectionStatus, OpenStream, SourceStatus
 from steersman.graph import Reader
 from steersman.model.facts import LeafKey
@@ -79,7 +80,8 @@ class Server:
         self.ca = CertificateAuthority(settings.ca.directory, [cluster.config for cluster in settings.clusters], settings.mesh)
         self.resolver = Resolver()
         self.files = FileSource(self.directories)
-        self.xds = XDSServer(self.engine, settings.server.xds, self.counters)
+        self.loads = Loads(settings.server.xds.load_reporting_interval)
+        self.xds = XDSServer(self.engine, settings.server.xds, self.counters, self.loads)
         self.draining = False
 
     # -- what the pipeline wants ----------------------------------------------------------------------------------------------

@@ -35,12 +35,14 @@ def envoy_bootstrap(
     node_cluster: str = "",
     metadata: Mapping[str, Any] | None = None,
     locality: Locality | None = None,
+    load_reports: bool = False,
 ) -> dict[str, Any]:
     """An envoy.config.bootstrap.v3.Bootstrap in proto3 JSON, which `envoy --config-path` takes.
 
     `xds`, `admin`: HOST:PORT, [IPV6]:PORT or unix:PATH; `admin` None: none. `node_cluster` is Envoy's Node.cluster, by Istio's
     custom the workload's name (by default the one in the node id, as Envoy refuses CDS without one); the Kubernetes cluster goes into
-    `metadata` as CLUSTER_ID (see node_metadata). Raises ConfigError for an address that is none of these.
+    `metadata` as CLUSTER_ID (see node_metadata).
+    `load_reports`: it tells the control plane what it sends where. Raises ConfigError for an address that is none of these.
     """
     node: dict[str, Any] = {"id": node_id, "cluster": node_cluster or _workload_of(node_id)}
     if parts := {key: value for key, value in zip(("region", "zone", "sub_zone"), locality or (), strict=False) if value}:
@@ -63,6 +65,14 @@ def envoy_bootstrap(
         },
         "static_resources": {"clusters": [_xds_cluster(xds)]},
     }
+    if load_reports:
+        bootstrap["cluster_manager"] = {
+            "load_stats_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+            }
+        }
     if admin is not None:
         bootstrap["admin"] = {"address": _address("admin", admin)}
     return bootstrap

@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import grpc
 import msgspec
 
 from steersman.admin.counters import Counters
-from steersman.ads.messages import Variant
+from steersman.admin.loads import Loads
+from steersman.ads.messages import Close, Variant
 from steersman.ads.shared import Shared
 from steersman.errors import ConfigError
 from steersman.model.limits import PATIENCE
+from steersman.server import load_reporting
 from steersman.server.connection import Connection, Serving
 from steersman.server.door import Door
 from steersman.server.services import SERVICES, Service
@@ -68,17 +70,33 @@ class GrpcTransport:
         await self._context.abort(code, text)
 
 
+class Served(Protocol):
+    """A stream of any service. `ended`: the gRPC status that it ended with."""
+
+    ended: str
+
+    async def run(self) -> Close | None:
+        """Lives as long as the stream does. Returns the status with which it is to be ended; None: the client has ended it."""
+
+    def failed(self, error: BaseException) -> Close:
+        """A bug of ours has cost the stream."""
+
+    def drain(self) -> None:
+        """Ends it."""
+
+
 class XDSServer:
     """The xDS address: accepts streams from `start` on, until `stop`. `door`: where they come in."""
 
-    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters) -> None:
+    def __init__(self, serving: Serving, settings: XDSSettings, counters: Counters, loads: Loads) -> None:
         self._serving = serving
+        self._loads = loads
         self._settings = settings
         self._counters = counters
         self._patience = msgspec.structs.replace(PATIENCE, ack=settings.ack_deadline)
         self._shared = Shared()
         self.door = Door(settings.limits, counters)
-        self._connections: dict[Connection, None] = {}
+        self._streams: dict[Served, None] = {}
         self._server: Any = None
         self._draining = False
         self._secrets = settings.insecure_secrets or _is_loopback(settings.address.host)
@@ -87,7 +105,7 @@ class XDSServer:
         """The port it has. Raises ConfigError where the address can't be had."""
         options = (*_OPTIONS, ("grpc.max_receive_message_length", self._settings.limits.message_size))
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=None)
-        self._server.add_generic_rpc_handlers(tuple(self._handler(service) for service in SERVICES))
+        self._server.add_generic_rpc_handlers((*(self._handler(service) for service in SERVICES), self._load_handler()))
         address = self._settings.address
         try:
             port: int = self._server.add_insecure_port(str(address))
@@ -99,10 +117,10 @@ class XDSServer:
     async def drain(self, seconds: float) -> None:
         """Ends the streams one after the other, spread over at most so long, the oldest first; new ones are refused."""
         self._draining = True
-        connections = list(self._connections)
-        pause = min(seconds / (len(connections) + 1), 0.005)
-        for connection in connections:
-            connection.drain()
+        streams = list(self._streams)
+        pause = min(seconds / (len(streams) + 1), 0.005)
+        for stream in streams:
+            stream.drain()
             await asyncio.sleep(pause)
 
     async def stop(self) -> None:
@@ -118,6 +136,15 @@ class XDSServer:
             methods[service.fetched] = grpc.unary_unary_rpc_method_handler(self._unserved(service))
         return grpc.method_handlers_generic_handler(service.name, methods)
 
+    def _load_handler(self) -> grpc.GenericRpcHandler:
+        response = load_reporting.answer(self._settings.load_reporting_interval)
+
+        def opened(transport: GrpcTransport) -> Served:
+            return load_reporting.LoadReporting(transport, self._loads, self._counters, response, self.door)
+
+        methods: dict[str, Any] = {load_reporting.METHOD: grpc.stream_stream_rpc_method_handler(self._streaming("lrs", opened))}
+        return grpc.method_handlers_generic_handler(load_reporting.SERVICE, methods)
+
     def _unserved(self, service: Service) -> Callable[[bytes, Any], Awaitable[NoReturn]]:
         streamed = " or ".join(service.streamed(variant) for variant in Variant)
         text = f"{service.fetched} is not served, as a single answer can tell of no change; open a stream: {streamed}"
@@ -129,13 +156,8 @@ class XDSServer:
         return method
 
     def _method(self, service: Service, variant: Variant) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
-        async def method(requests: AsyncIterator[bytes], context: Any) -> None:
-            transport = GrpcTransport(context)
-            if self._draining:
-                await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
-            if len(self._connections) >= self._settings.limits.streams:
-                await transport.end(grpc.StatusCode.RESOURCE_EXHAUSTED, self.door.full())
-            connection = Connection(
+        def opened(transport: GrpcTransport) -> Served:
+            return Connection(
                 self._serving,
                 transport,
                 variant,
@@ -148,15 +170,30 @@ class XDSServer:
                 patience=self._patience,
                 ttls=self._settings.ttls,
             )
-            self._connections[connection] = None
-            self._counters.streams[variant] += 1
+
+        return self._streaming(variant, opened)
+
+    def _streaming(
+        self, protocol: str, opened: Callable[[GrpcTransport], Served]
+    ) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+        """The method of a stream. `protocol`: what it is counted under."""
+
+        async def method(requests: AsyncIterator[bytes], context: Any) -> None:
+            transport = GrpcTransport(context)
+            if self._draining:
+                await transport.end(grpc.StatusCode.UNAVAILABLE, "the server is going away; connect again")
+            if len(self._streams) >= self._settings.limits.streams:
+                await transport.end(grpc.StatusCode.RESOURCE_EXHAUSTED, self.door.full())
+            stream = opened(transport)
+            self._streams[stream] = None
+            self._counters.streams[protocol] += 1
             try:
-                end = await connection.run()
+                end = await stream.run()
             except Exception as error:  # noqa: BLE001 - what a stream costs ends here
-                end = connection.failed(error)
+                end = stream.failed(error)
             finally:
-                del self._connections[connection]
-                self._counters.closed[connection.ended] += 1
+                del self._streams[stream]
+                self._counters.closed[stream.ended] += 1
             if end is not None:
                 await transport.end(_STATUS[end.code], end.text)
 

@@ -59,12 +59,13 @@ class CASettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDSSettings:
     """`insecure_secrets`: private keys may leave over plaintext on an address that is not loopback. `ack_deadline`: seconds that a client
-    gets to answer a response. `ttls`: by type URL, seconds after which clients drop what they hold unless they hear of it again; types that
-    are missing are kept for ever."""
+    gets to answer a response. `load_reporting_interval`: seconds between two load reports of a client. `ttls`: by type URL, seconds
+    after which clients drop what they hold unless they hear of it again; types that are missing are kept for ever."""
 
     address: Address
     insecure_secrets: bool = False
     ack_deadline: float = PATIENCE.ack
+    load_reporting_interval: float = 10.0
     limits: Limits = LIMITS
     ttls: Mapping[str, float] = field(default_factory=dict)
 
@@ -245,6 +246,7 @@ def _xds(section: Section) -> XDSSettings:
         address=section.take("address", values.address, Address("127.0.0.1", 15010)),
         insecure_secrets=section.take("insecureSecrets", values.boolean, False),
         ack_deadline=section.take("ackDeadline", values.duration, PATIENCE.ack),
+        load_reporting_interval=section.take("loadReportingInterval", values.interval, 10.0),
         limits=_limits(section.section("limits")),
         ttls=_ttls(section.section("ttl")),
     )

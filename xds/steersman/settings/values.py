@@ -161,6 +161,14 @@ def time_to_live(value: object) -> float:
 _LEAST_TTL, _MOST_TTL = 5.0, 8760 * 3600.0
 
 
+def interval(value: object) -> float:
+    """Seconds of a duration of at least one second."""
+    seconds = duration(value)
+    if seconds < 1:
+        raise Wrong('a duration of at least "1s"')
+    return seconds
+
+
 def address(value: object) -> Address:
     expected = 'HOST:PORT such as "127.0.0.1:15010" or "[::1]:15010"'
     match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", value) if isinstance(value, str) else None

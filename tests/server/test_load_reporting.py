@@ -1,0 +1,146 @@
+"""The Load Reporting Service over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.service.load_stats.v3.lrs_pb2 import LoadStatsRequest, LoadStatsResponse
+
+from steersman.admin.loads import Loads
+from steersman.server.load_reporting import METHOD, SERVICE, _without_node
+from tests.admin.test_loads import rates, stats
+from tests.support.static import StaticServer, static_server, until
+from tests.support.xds import Mesh
+
+
+@asynccontextmanager
+async def reports(server: StaticServer) -> AsyncIterator[Any]:
+    """A call that is written and read as bytes."""
+    async with grpc.aio.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        call: Any = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
+        yield call
+        call.cancel()
+
+
+def request(*clusters: Any, node: str = "n", extensions: int = 0) -> bytes:
+    message = LoadStatsRequest(cluster_stats=clusters)
+    if node:
+        message.node.CopyFrom(Node(id=node, extensions=[{"name": f"extension-{number}"} for number in range(extensions)]))
+    return bytes(message.SerializeToString())
+
+
+async def test_the_first_answer_says_what_to_report_and_how_often() -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+        await call.write(request())
+        response = LoadStatsResponse.FromString(await call.read())
+        assert response.send_all_clusters
+        assert list(response.clusters) == []
+        assert response.load_reporting_interval.ToSeconds() == 10
+        assert server.loads.reporters == 1
+        assert server.counters.streams == {"lrs": 1}
+
+
+async def test_reports_are_kept_as_long_as_the_stream() -> None:
+    async with static_server(Mesh()) as server:
+        async with reports(server) as call:
+            await call.write(request())
+            await call.read()
+            await call.write(request(stats("a", z1=(20, 20, 0, 1)), extensions=2000))
+            await until(lambda: server.loads.reports == 1)
+            now = asyncio.get_running_loop().time()
+            assert rates(server.loads, now, proxy="n") == {"r/z1": (2.0, 2.0, 0.0, 1)}
+            await call.write(request(stats("a", z1=(10, 0, 10, 0)), node=""))
+            await until(lambda: server.loads.reports == 2)
+            assert rates(server.loads, now, proxy="n") == {"r/z1": (1.5, 1.0, 0.5, 0)}
+        await until(lambda: server.loads.reporters == 0)
+        assert server.loads.rows == 0
+        assert server.loads.totals["a", "r/z1"].issued == 30
+        await until(lambda: server.counters.closed.total() == 1)
+
+
+async def test_a_first_request_may_report_already() -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+        await call.write(request(stats("a", z1=(20, 20, 0, 1))))
+        await call.read()
+        assert server.loads.totals["a", "r/z1"].issued == 20
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (request(node=""), "the first request of a stream has no node; send it at least there"),
+        (request(node="n" * 5000), "the node has an id of 5000 characters; give it one of 1 to 1024"),
+        (b"\xff\xff\xff", "3 bytes that are no LoadStatsRequest"),
+    ],
+    ids=["no node", "a long id", "no message"],
+)
+async def test_who_does_not_say_who_it_is_is_refused_in_words(raw: bytes, words: str) -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+        await call.write(raw)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert words in await call.details()
+        assert server.loads.reporters == 0
+
+
+async def test_bytes_that_are_no_report_end_the_stream_and_no_other() -> None:
+    async with static_server(Mesh()) as server, reports(server) as one, reports(server) as other:
+        for call in (one, other):
+            await call.write(request())
+            await call.read()
+        await one.write(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+        assert await one.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert server.loads.reporters == 1
+
+
+async def test_a_bug_costs_one_stream(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+
+        def buggy(self: Loads, proxy: str, now: float) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(Loads, "join", buggy)
+        await call.write(request())
+        assert await call.code() is grpc.StatusCode.INTERNAL
+        assert server.counters.internal_errors == 1
+    assert "RuntimeError: a bug" in caplog.text
+
+
+async def test_streams_of_reports_are_drained_as_well() -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+        await call.write(request())
+        await call.read()
+        await server.xds.drain(0.1)
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.loads.reporters == 0
+        async with reports(server) as late:
+            assert await late.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_client_that_has_said_all_it_had_to_leaves_nothing_behind() -> None:
+    async with static_server(Mesh()) as server, reports(server) as call:
+        await call.write(request(stats("a", z1=(1, 1, 0, 1))))
+        await call.read()
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+        assert (server.loads.reporters, server.loads.rows) == (0, 0)
+        assert server.counters.closed == {"OK": 1}
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 100, 127, 128, 20_000, 70_000])
+def test_the_node_is_skipped_by_its_length(size: int) -> None:
+    clusters = [stats("a", z1=(1, 2, 3, 4)), stats("b")]
+    rest = LoadStatsRequest.FromString(_without_node(request(*clusters, node="n" * size)))
+    assert list(rest.cluster_stats) == clusters
+    assert not rest.HasField("node")
+
+
+def test_what_does_not_begin_with_a_node_stays_as_it_is() -> None:
+    raw = request(stats("a"), node="")
+    assert _without_node(raw) == raw
+    assert _without_node(b"") == b""
+    assert _without_node(b"\x0a" + b"\xff" * 20) == b"\x0a" + b"\xff" * 20
