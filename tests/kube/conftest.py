@@ -1,12 +1,12 @@
 """API servers: the double, a new one for each test, and the real one, one for all tests of a process."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.apiserver.client import Client, Cluster
+from tests.support.apiserver.client import Client
 from tests.support.apiserver.double import Double
 from tests.support.apiserver.real import Real
 
@@ -43,6 +43,3 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     name = "cluster" if "cluster" in request.fixturenames else "double"
     async with Client(request.getfixturevalue(name)) as one:
         yield one
-
-
-ClientOf = Callable[[Cluster], Client]

@@ -200,6 +200,12 @@ async def test_k08_a_server_without_watch_list_refuses_it_with_422(double: Doubl
     assert answer.json["details"]["causes"][0]["field"] == "sendInitialEvents"
 
 
+async def test_k08_a_watch_list_that_does_not_say_which_version_will_do_is_refused_with_422(cluster: Cluster, client: Client) -> None:
+    answer = await client.get(SERVICES, watch=True, sendInitialEvents=True)
+    assert (answer.status, answer.json["reason"]) == (422, "Invalid")
+    assert answer.json["details"]["causes"][0]["field"] == "resourceVersionMatch"
+
+
 # -- resourceVersions -------------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +218,13 @@ async def test_k09_a_list_of_no_version_is_the_newest_and_versions_are_shared_by
     (shop,) = cluster.apply(*some(namespace, "shop"))
     assert int(shop["metadata"]["resourceVersion"]) > int(slices)
     assert names((await client.get(of(namespace, SERVICES))).json) == ["shop", "web"]
+
+
+async def test_k09_a_list_of_version_zero_comes_whole_whatever_its_limit(cluster: Cluster, client: Client, namespace: str) -> None:
+    cluster.apply(*some(namespace, "a", "b", "c"))
+    listed = (await client.get(of(namespace, SERVICES), limit=2, resourceVersion="0")).json
+    assert names(listed) == ["a", "b", "c"]
+    assert "continue" not in listed["metadata"]
 
 
 async def test_k09_a_list_of_version_zero_may_be_older_than_what_was_seen(double: Double, client: Client) -> None:
@@ -228,6 +241,7 @@ async def test_k10_a_list_from_the_future_is_told_504_and_to_come_again(cluster:
     assert (answer.status, answer.json["reason"]) == (504, "Timeout")
     details = answer.json["details"]
     assert (details["retryAfterSeconds"], details["causes"][0]["reason"]) == (1, "ResourceVersionTooLarge")
+    assert answer.headers["Retry-After"] == "1"
 
 
 async def test_k10_a_watch_from_the_future_hangs(cluster: Cluster, client: Client, namespace: str) -> None:
@@ -236,11 +250,16 @@ async def test_k10_a_watch_from_the_future_hangs(cluster: Cluster, client: Clien
         assert await stream.silent(0.5)
 
 
-async def test_k11_a_malformed_version_is_told_500_by_a_status_without_a_reason(cluster: Cluster, client: Client) -> None:
+async def test_k11_a_malformed_version_of_a_watch_is_told_500_by_a_status_without_a_reason(cluster: Cluster, client: Client) -> None:
     answer = await client.get(SERVICES, watch=True, resourceVersion="yesterday", timeoutSeconds=5)
     assert answer.status == 500
     assert answer.json["kind"] == "Status"
     assert "reason" not in answer.json
+
+
+async def test_k11_a_malformed_version_or_token_of_a_list_is_told_400(cluster: Cluster, client: Client) -> None:
+    for answer in (await client.get(SERVICES, resourceVersion="yesterday"), await client.get(SERVICES, continue_="elsewhere")):
+        assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
 
 
 # -- how streams end --------------------------------------------------------------------------------------------------------------
@@ -423,11 +442,28 @@ async def until_status(client: Client, path: str, wanted: int, seconds: float = 
     return answer
 
 
-async def test_k21_a_resource_that_is_not_defined_is_not_found_in_plain_text(cluster: Cluster, client: Client) -> None:
-    for path in ("/apis/nobody.test/v1/gadgets", "/apis/discovery.k8s.io/v1/gadgets", "/api/v1/gadgets"):
-        answer = await client.get(path)
-        assert (answer.status, answer.text) == (404, "404 page not found\n")
-        assert answer.headers["Content-Type"].startswith("text/plain")
+async def test_k19_who_may_not_read_a_resource_is_told_so_though_there_is_none(cluster: Cluster, client: Client) -> None:
+    cluster.forbid("gadgets")
+    try:
+        answer = await client.get("/apis/nobody.test/v1/gadgets")
+        assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
+        assert answer.json["details"] == {"group": "nobody.test", "kind": "gadgets"}
+    finally:
+        cluster.permit("gadgets")
+
+
+async def test_k21_what_is_not_defined_is_not_found_in_plain_text_or_by_a_status_in_a_group_of_the_servers_own(cluster: Cluster) -> None:
+    async with Client(cluster, cluster.admin) as admin:
+        undefined = await admin.get("/apis/nobody.test/v1/gadgets")
+        assert (undefined.status, undefined.text) == (404, "404 page not found\n")
+        assert undefined.headers["Content-Type"].startswith("text/plain")
+        for path in ("/apis/discovery.k8s.io/v1/gadgets", "/api/v1/gadgets"):
+            answer = await admin.get(path)
+            assert (answer.status, answer.json["reason"], answer.json.get("details", {})) == (
+                404,
+                "NotFound",
+                {},
+            )
 
 
 async def test_k21_a_definition_comes_and_goes_and_its_watches_end(cluster: Cluster, client: Client, namespace: str) -> None:

@@ -25,12 +25,12 @@ class Side(NamedTuple):
         return f"network-{self.cluster}"
 
 
-def side(cluster: str, first: int, mode: Mode) -> Side:
+def side(cluster: str, first: int, mode: Mode, kind: type[Workload] = Workload) -> Side:
     return Side(
         cluster,
-        web=Workload("web-1" if cluster == "east" else "web-2", first, cluster, mode=mode),
-        client=Workload(f"client-{cluster}", first + 1, cluster, mode=mode, account="client"),
-        gateway=Workload(f"eastwest-{cluster}", first + 2, cluster, "router", mode=mode, account="eastwest", namespace="istio-system"),
+        web=kind("web-1" if cluster == "east" else "web-2", first, cluster, mode=mode),
+        client=kind(f"client-{cluster}", first + 1, cluster, mode=mode, account="client"),
+        gateway=kind(f"eastwest-{cluster}", first + 2, cluster, "router", mode=mode, account="eastwest", namespace="istio-system"),
     )
 
 
@@ -43,12 +43,13 @@ def fill(plane: ControlPlane) -> None:
         directory = plane.clusters.get(one.cluster)
         if directory is None:
             continue
-        _base(directory, one)
+        base(directory, one)
         web(directory, one)
     _others(plane.clusters["east"])
 
 
-def _base(directory: Directory, one: Side) -> None:
+def base(directory: Directory, one: Side) -> None:
+    """What a cluster has beside its services: its gateway, and a client."""
     directory.put(
         "base.yaml",
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system", "labels": {NETWORK: one.network}}},
@@ -63,7 +64,7 @@ def _base(directory: Directory, one: Side) -> None:
 def web(directory: Directory, one: Side, *, http: int = HTTP) -> None:
     """A service of three ports, with a pod that speaks mTLS."""
     ports = {"http": (http, TARGETS["http"]), "tcp-db": (TCP, TARGETS["tcp-db"]), "grpc": (GRPC, TARGETS["grpc"])}
-    directory.put("web.yaml", service("web", ports, ip="10.96.0.1"), pod(one.web.name, one.web.ip, node=f"{one.cluster}-1"))
+    directory.put("web.yaml", service("web", ports, ip="10.96.0.11"), pod(one.web.name, one.web.ip, node=f"{one.cluster}-1"))
     directory.put("web-slice.json", slice_of("web", TARGETS, [endpoint(one.web.name, one.web.ip)]))
 
 

@@ -1,18 +1,16 @@
 """A server that ends and comes back with unchanged files: proxies find it, nothing is sent twice, and nobody who uses them notices."""
 
-import http.client
 import signal
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pytest
 
 from steersman.server.bootstrap import Mode
-from tests.live.mesh import CLUSTERS, EAST, HTTP, TARGETS, fill
+from tests.live.load import Load
+from tests.live.mesh import CLUSTERS, EAST, TARGETS, fill
 from tests.support.live import ControlPlane, Workload, envoys, eventually, refusals, serving, warming
 from tests.support.running import Envoy, http_app
 
@@ -29,49 +27,6 @@ CONFIGURATION = (
 class World(NamedTuple):
     plane: ControlPlane
     envoys: dict[str, Envoy]
-
-
-class Load:
-    """Requests without a pause, over new connections and over one that is kept, while entered. `failed`: what was no 200."""
-
-    def __init__(self, client: Workload) -> None:
-        self.answered = 0
-        self.failed: list[str] = []
-        self._client = client
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(kept,)) for kept in (True, False)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, kept: bool) -> None:
-        connection = self._connection()
-        while not self._stop.wait(0.005):
-            try:
-                connection.request("GET", "/", headers={"Host": f"web:{HTTP}"})
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status == 200:
-                    self.answered += 1
-                else:
-                    self.failed.append(f"{answer.status} {answer.headers}")
-            except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
-                kept = False
-            if not kept:
-                connection.close()
-                connection = self._connection()
-        connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._client.outbound, HTTP, timeout=5)
 
 
 def started(directory: Path) -> ControlPlane:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.apiserver.kinds import Object, Resource
+from tests.support.apiserver.kinds import Object
 from tests.support.apiserver.store import Store
 
 NOT_FOUND = b"404 page not found\n"
@@ -40,18 +40,30 @@ def too_new(rv: int, current: int) -> Object:
     return status(504, "Timeout", f"Timeout: Too large resource version: {rv}, current: {current}", details=details)
 
 
-def malformed(rv: str) -> Object:
-    return status(500, "", f'strconv.ParseUint: parsing "{rv}": invalid syntax')
+def malformed(rv: str, *, listed: bool = False) -> Object:
+    """A resourceVersion that is no number, of a watch or of a list."""
+    message = f'resourceVersion: Invalid value: "{rv}": strconv.ParseUint: parsing "{rv}": invalid syntax'
+    return status(400, "BadRequest", f"invalid resource version: {message}") if listed else status(500, "", message)
+
+
+def bad_token() -> Object:
+    return status(400, "BadRequest", "invalid continue token: continue key is not valid")
+
+
+def unknown_resource() -> Object:
+    """What a group of the server's own has no such resource of."""
+    return status(404, "NotFound", "the server could not find the requested resource")
 
 
 def unauthorized() -> Object:
     return status(401, "Unauthorized", "Unauthorized")
 
 
-def forbidden(user: str, verb: str, resource: Resource, name: str = "") -> Object:
-    what = f'{resource.name} "{name}"' if name else resource.name
-    message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{resource.plural}" in API group "{resource.group}"'
-    details = {key: value for key, value in (("name", name), ("group", resource.group), ("kind", resource.plural)) if value}
+def forbidden(user: str, verb: str, group: str, plural: str, name: str = "") -> Object:
+    resource = f"{plural}.{group}" if group else plural
+    what = f'{resource} "{name}"' if name else resource
+    message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}"'
+    details = {key: value for key, value in (("name", name), ("group", group), ("kind", plural)) if value}
     return status(403, "Forbidden", f"{message} at the cluster scope", details=details)
 
 
@@ -62,10 +74,18 @@ def initializing() -> Object:
 
 def no_watch_list() -> Object:
     """What a server without WatchList answers to `sendInitialEvents`."""
-    message = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-    cause = {"reason": "FieldValueForbidden", "message": f"Forbidden: {message}", "field": "sendInitialEvents"}
+    return _options("sendInitialEvents", "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled")
+
+
+def no_match() -> Object:
+    """What `sendInitialEvents` alone is answered."""
+    return _options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+
+
+def _options(field: str, why: str) -> Object:
+    cause = {"reason": "FieldValueForbidden", "message": f"Forbidden: {why}", "field": field}
     details = {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]}
-    return status(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: {message}', details=details)
+    return status(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {why}', details=details)
 
 
 def discovery(store: Store, path: Sequence[str]) -> Object | None:

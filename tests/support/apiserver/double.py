@@ -1,6 +1,7 @@
 """The double in a thread of its own, so that whatever is tested may block, freeze or live in another process."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from tests.support.apiserver.tls import ClusterCA
 
 T = TypeVar("T")
 TOKEN = "the-first-token"
+_seeds = itertools.count(1)
 ADDRESS = "127.0.0.1"
 
 
@@ -28,12 +30,13 @@ class Double:
         self.address = address
         self.ca = ClusterCA()
         self.port = 0
-        self.token = TOKEN
+        self.token = self.admin = TOKEN
         self._issued = 0
+        self._seed = next(_seeds)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server double", daemon=True)
         self._thread.start()
-        self.server = self.do(lambda: Server(tls=self.ca.context(address)))
+        self.server = self.do(lambda: Server(Store(seed=self._seed), tls=self.ca.context(address)))
         self.access.tokens[TOKEN] = "steersman"
 
     def do(self, change: Callable[[], T]) -> T:
@@ -48,6 +51,7 @@ class Double:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        asyncio.run_coroutine_threadsafe(_cancelled(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -75,12 +79,19 @@ class Double:
     def thaw(self) -> None:
         self.do(self.server.running.set)
 
-    def replace(self) -> None:
-        """Another cluster stands behind the same address: other uids, lower resourceVersions, another CA. It keeps nothing."""
+    def replace(self, *, authority: bool = True) -> None:
+        """Another cluster stands behind the same address: other uids, lower resourceVersions, another CA unless `authority` is false. It
+        keeps nothing."""
+        self._seed = next(_seeds)
+        self.roll_back(authority=authority)
+
+    def roll_back(self, *, authority: bool = False) -> None:
+        """The same cluster's etcd was set up anew: lower resourceVersions, nothing but what every cluster has, which keeps its uids."""
         self.stop()
-        self.ca = ClusterCA()
-        self.do(lambda: self.server.adopt(Store(first=100, seed=2)))
-        self.do(lambda: self.server.trust(self.ca.context(self.address)))
+        self.do(lambda: self.server.adopt(Store(first=100, seed=self._seed)))
+        if authority:
+            self.ca = ClusterCA()
+            self.do(lambda: self.server.trust(self.ca.context(self.address)))
         self.start()
 
     # -- what it holds --------------------------------------------------------------------------------------------------------
@@ -164,7 +175,7 @@ class Double:
         return f"https://{self.address}:{self.port}"
 
     def kubeconfig(self, token: str = "", context: str = "double") -> Object:
-        """Of a user with this token; by default the first."""
+        """Of a user with this token; by default `token`."""
         return kubeconfig(self.url, self.ca.data, token or self.token, context)
 
     def forbid(self, resource: str, verb: str = "*") -> None:
@@ -188,6 +199,14 @@ class Double:
         """Those so far, oldest first."""
         wanted = list(self.server.requests)
         return [one for one in wanted if verb in (None, one.verb) and resource in (None, one.resource)]
+
+
+async def _cancelled() -> None:
+    """Everything that still runs in this loop, but for the caller."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def kubeconfig(url: str, ca: str, token: str, name: str) -> Object:

@@ -79,8 +79,8 @@ class Connection:
 
     def close(self, *, reset: bool = False) -> None:
         self.open = False
-        sock: socket.socket | None = self._writer.get_extra_info("socket")
-        if reset and sock is not None:
+        if reset and not self._writer.is_closing():
+            sock: socket.socket = self._writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
         else:

@@ -53,6 +53,8 @@ class Real:
         self._etcd_port, self._peer_port = free_port(address), free_port(address)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._resources = {resource.kind: resource for resource in (*BUILT_IN, ROLES, BINDINGS, ACCOUNTS)}
+        self.admin = ADMIN
+        self._groups = ["networking.istio.io"]
         self._forbidden: set[tuple[str, str]] = set()
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "ca.crt").write_bytes(self.ca.pem)
@@ -60,7 +62,7 @@ class Real:
         (directory / "tokens.csv").write_text(f"{ADMIN},admin,admin,system:masters\n")
         accounts = ec.generate_private_key(ec.SECP256R1())
         (directory / "accounts.key").write_bytes(
-            accounts.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            accounts.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
         )
 
     def __enter__(self) -> Self:
@@ -86,7 +88,7 @@ class Real:
             "kube-apiserver",
             f"--etcd-servers=http://{self.address}:{self._etcd_port}",
             f"--bind-address={self.address}",
-            f"--advertise-address={self.address}",
+            "--endpoint-reconciler-type=none",
             f"--secure-port={self.port}",
             f"--tls-cert-file={self._certificate}",
             f"--tls-private-key-file={self._key}",
@@ -185,6 +187,7 @@ class Real:
         self.expect("DELETE", f"{_path(resource, namespace)}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
     def _applied(self, value: Object) -> Any:
+        value = _admissible(value)
         resource = self._resources[value["kind"]]
         name, namespace = value["metadata"]["name"], value["metadata"].get("namespace") or "default"
         path = _path(resource, namespace)
@@ -201,6 +204,9 @@ class Real:
         if resource.id == DEFINITIONS.id:
             defined = self._resources[value["spec"]["names"]["kind"]] = defined_by(value)
             self._until_served(defined)
+            if defined.group not in self._groups:
+                self._groups.append(defined.group)
+                self.apply(self._role())
         return done
 
     def _until_served(self, resource: Resource) -> None:
@@ -216,7 +222,7 @@ class Real:
         return f"https://{self.address}:{self.port}"
 
     def kubeconfig(self, token: str = "", context: str = "real") -> Object:
-        """Of a user with this token; by default the first."""
+        """Of a user with this token; by default `token`."""
         return kubeconfig(self.url, self.ca.data, token or self.token, context)
 
     def forbid(self, resource: str, verb: str = "*") -> None:
@@ -242,7 +248,7 @@ class Real:
         self.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": "kube-system"}})
 
     def _role(self) -> Object:
-        watched = [*BUILT_IN, *(Resource(group, (), "*", "") for group in ("networking.istio.io", "example.test"))]
+        watched = [*BUILT_IN, *(Resource(group, (), "*", "") for group in self._groups)]
         rules = []
         for resource in watched:
             verbs = [verb for verb in READ if not {(verb, resource.plural), ("*", resource.plural)} & self._forbidden]
@@ -288,9 +294,18 @@ def _path(resource: Resource, namespace: str) -> str:
     return f"{base}/namespaces/{namespace or 'default'}/{resource.plural}" if resource.namespaced else f"{base}/{resource.plural}"
 
 
+def _admissible(value: Object) -> Object:
+    """With what the server insists on, and no mesh reads."""
+    if value["kind"] == "Pod" and "containers" not in value["spec"]:
+        return {**value, "spec": {**value["spec"], "containers": [{"name": "app", "image": "app"}]}}
+    return value
+
+
 def _kept(value: Object, before: Object) -> Object:
     """With the fields that the server chose and that can't be taken away."""
     if value["kind"] == "Service" and "clusterIP" not in value["spec"] and value["spec"].get("type") != "ExternalName":
         chosen = {key: before["spec"][key] for key in ("clusterIP", "clusterIPs") if key in before["spec"]}
         return {**value, "spec": {**value["spec"], **chosen}}
+    if value["kind"] == "Pod":
+        return {**value, "spec": before["spec"]}
     return value

@@ -90,13 +90,14 @@ class Access:
 
 
 class Server:
-    """The double in the event loop that runs it."""
+    """The double in the event loop that runs it. `packed`: how many lists went by gzip."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, store: Store, *, tls: ssl.SSLContext | None = None) -> None:
         self.manners, self.access = Manners(), Access()
         self.requests: list[Request] = []
         self.scripts: list[Script] = []
         self.watches: list[Watch] = []
+        self.packed = 0
         self.running = asyncio.Event()
         self.running.set()
         self._tls = tls
@@ -105,7 +106,7 @@ class Server:
         self._listening: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._random = random.Random(1)
-        self.adopt(Store())
+        self.adopt(store)
 
     def adopt(self, store: Store) -> None:
         """From now on it serves this store."""
@@ -172,11 +173,11 @@ class Server:
             connection.close()
 
     async def _serve(self, connection: Connection, asked: Asked) -> None:
-        verb, resource, version, namespace, name = self._meant(asked)
+        meant = self._meant(asked)
+        verb, plural, resource = meant.verb, meant.plural, meant.resource
         user = self.access.user(asked)
-        plural = resource.plural if resource else ""
         path = "/" + "/".join(asked.path)
-        self.requests.append(Request(time.monotonic(), verb, plural, version, path, asked.query, user or ""))
+        self.requests.append(Request(time.monotonic(), verb, plural, meant.version, path, asked.query, user or ""))
         fault = self._fault(verb, plural)
         match fault:
             case Answer(status, body, content_type, headers):
@@ -191,27 +192,25 @@ class Server:
                 return
         if user is None:
             await self._say(connection, answers.unauthorized())
+        elif plural and not self.access.may(user, verb, plural):
+            await self._say(connection, answers.forbidden(user, verb, meant.group, plural, meant.name))
         elif resource is None:
-            await self._discover(connection, asked)
-        elif not self.access.may(user, verb, plural):
-            await self._say(connection, answers.forbidden(user, verb, resource, name))
+            await self._discover(connection, asked, meant)
         elif verb == "watch":
-            await self._watch(connection, resource, version, _selected(namespace, asked.query), asked, fault)
-        elif name:
-            await self._get(connection, resource, version, (namespace, name))
+            await self._watch(connection, resource, meant.version, _selected(meant.namespace, asked.query), asked, fault)
+        elif meant.name:
+            await self._get(connection, resource, meant.version, (meant.namespace, meant.name))
         else:
-            await self._list(connection, resource, version, _selected(namespace, asked.query), asked, fault)
+            await self._list(connection, resource, meant.version, _selected(meant.namespace, asked.query), asked, fault)
 
-    def _meant(self, asked: Asked) -> tuple[str, Resource | None, str, str, str]:
-        """(verb, resource, version, namespace, name) that a path means; a resource that isn't served is none."""
-        nothing = ("discover", None, "", "", "")
+    def _meant(self, asked: Asked) -> "_Meant":
         match asked.path:
             case ["api", version, *rest]:
                 group = ""
             case ["apis", group, version, *rest]:
                 pass
             case _:
-                return nothing
+                return _Meant()
         namespace = ""
         match rest:
             case ["namespaces", namespace, plural, *names]:
@@ -219,13 +218,13 @@ class Server:
             case [plural, *names]:
                 pass
             case _:
-                return nothing
+                return _Meant()
         resource = self.store.resources.get((group, plural))
-        if resource is None or version not in resource.versions:
-            return nothing
-        if names:
-            return "get", resource, version, namespace, names[0]
-        return "watch" if asked.query.get("watch") in ("1", "true") else "list", resource, version, namespace, ""
+        if resource is not None and version not in resource.versions:
+            resource = None
+        watched = asked.query.get("watch") in ("1", "true")
+        verb, name = ("get", names[0]) if names else ("watch" if watched else "list", "")
+        return _Meant(verb, group, version, plural, resource, namespace, name)
 
     def _fault(self, verb: str, plural: str) -> Fault | None:
         script = next((script for script in self.scripts if script.meets(verb, plural)), None)
@@ -237,15 +236,17 @@ class Server:
 
     async def _say(self, connection: Connection, status: Object) -> None:
         wait = status.get("details", {}).get("retryAfterSeconds")
-        headers = {"Retry-After": str(wait)} if wait and status["code"] == 429 else {}
+        headers = {"Retry-After": str(wait)} if wait else {}
         await connection.answer(status["code"], encoded(status), "application/json", headers, packed=False)
 
-    async def _discover(self, connection: Connection, asked: Asked) -> None:
+    async def _discover(self, connection: Connection, asked: Asked, meant: "_Meant") -> None:
         found = answers.discovery(self.store, asked.path)
         if found is not None:
             await connection.answer(200, encoded(found), "application/json", {}, packed=False)
         elif asked.path in (("livez",), ("readyz",), ("healthz",)):
             await connection.answer(200, b"ok", "text/plain; charset=utf-8", {}, packed=False)
+        elif any(one.group == meant.group and not one.custom for one in self.store.resources.values()) and meant.plural:
+            await self._say(connection, answers.unknown_resource())
         else:
             await connection.answer(404, answers.NOT_FOUND, "text/plain; charset=utf-8", {}, packed=False)
 
@@ -279,6 +280,7 @@ class Server:
         head = {"kind": f"{resource.kind}List", "apiVersion": api_version, "metadata": metadata}
         body = encoded(head)[:-1] + b',"items":%b}\n' % listed
         packed = len(body) >= self.manners.gzip_from and "gzip" in asked.headers.get("accept-encoding", "")
+        self.packed += packed
         cut = isinstance(fault, Cut)
         await connection.answer(200, body, "application/json", {}, packed=packed, cut=cut)
         if isinstance(fault, Cut):
@@ -304,7 +306,7 @@ class Server:
         if not asked:
             return self.store.rv
         if not asked.isdecimal():
-            raise _Refusal(answers.malformed(asked))
+            raise _Refusal(answers.malformed(asked, listed=True))
         rv = int(asked)
         if rv == 0:
             return self._held.get(resource.plural, self.store.rv)
@@ -320,7 +322,10 @@ class Server:
 
     def _resumed(self, token: str) -> tuple[int, tuple[str, str]]:
         """The version and the first name that a continue token means."""
-        said = msgspec.json.decode(base64.urlsafe_b64decode(token))
+        try:
+            said = msgspec.json.decode(base64.urlsafe_b64decode(token))
+        except ValueError as error:
+            raise _Refusal(answers.bad_token()) from error
         start = tuple(said["start"].split("/", 1))
         rv = self.store.rv if said["rv"] < 0 else said["rv"]
         if rv < self.store.compacted and not self.manners.snapshots:
@@ -345,6 +350,9 @@ class Server:
         initial = query.get("sendInitialEvents") == "true"
         if "sendInitialEvents" in query and not self.manners.watch_list:
             await self._say(connection, answers.no_watch_list())
+            return
+        if initial and query.get("resourceVersionMatch") != "NotOlderThan":
+            await self._say(connection, answers.no_match())
             return
         given = query.get("resourceVersion", "")
         if given and not given.isdecimal():
@@ -392,6 +400,18 @@ class Server:
             watch.finish()
         if before is None:
             self._initializing.add(resource.id)
+
+
+class _Meant(NamedTuple):
+    """What a request is about. `resource`: None for one that isn't served, and where the path names none."""
+
+    verb: str = "discover"
+    group: str = ""
+    version: str = ""
+    plural: str = ""
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
 
 
 class _Page(NamedTuple):

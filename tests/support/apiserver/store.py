@@ -68,7 +68,7 @@ class Store:
     """All objects of one cluster. resourceVersions are shared by all kinds, with gaps.
 
     `oldest`: the version from which the watch cache can tell events; `compacted`: that from which etcd can.
-    `told`: called with every event.
+    `seed`: of the uids. `told`: called with every event.
     """
 
     def __init__(self, *, first: int = 1000, seed: int = 1) -> None:
