@@ -106,8 +106,8 @@ async def test_c55_who_stands_in_line_is_drained_too(variant: Variant) -> None:
         for each in clients:
             await each.asks(CDS)
         await until(lambda: server.xds.door.waiting == 2)
-        await server.xds.drain(1.0)
         assert names_of(await clients[0].gets()) == []
+        await server.xds.drain(1.0)
         for each in clients:
             assert await each.status() == ("UNAVAILABLE", "the server is going away; connect again")
         assert server.xds.door.waiting == 0

@@ -1,5 +1,6 @@
 """The cache between graph and tables: needs become demand, and what a settlement changed becomes changes of tables, in one step."""
 
+import sys
 from collections.abc import Hashable
 from typing import Any
 
@@ -132,6 +133,30 @@ def test_what_another_part_holds_already_is_there_for_the_next(mesh: Mesh) -> No
     assert body(second, "shared.a") == b"shared.a"
 
 
+def test_when_thousands_leave_at_once_each_costs_what_it_had() -> None:
+    """As when a network breaks: of what the others have nothing may be looked at."""
+    mesh = Mesh()
+    places = []
+    for number in range(3_000):
+        mesh.graph.put(SCOPES, f"p{number}", ("shared", f"own{number}"))
+        places.append(mesh.cache.join(f"p{number}"))
+    mesh.publish()
+    lines = 0
+
+    def counting(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += 1
+        return counting
+
+    sys.settrace(counting)
+    try:
+        for place in places:
+            mesh.cache.leave(place)
+    finally:
+        sys.settrace(None)
+    assert lines < 150 * len(places)
+
+
 def test_tables_move_only_when_published(mesh: Mesh) -> None:
     place = mesh.cache.join("p")
     mesh.cache.hold(place, TYPE, None)
@@ -241,6 +266,7 @@ class Histories(RuleBasedStateMachine):
             self.check(place)
         if not self.places:
             assert graph.size == 0
+            assert not self.mesh.cache._layered
 
     def check(self, place: Place) -> None:
         graph = self.mesh.graph

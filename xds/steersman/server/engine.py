@@ -11,7 +11,7 @@ next one, all of it together.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
@@ -199,15 +199,10 @@ class Engine:
     async def _settled(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Published:
         loop = asyncio.get_running_loop()
         until = loop.time() + STEP
-        for entry in inbox:
-            if callable(entry):
-                entry()
-                continue
-            for fact in entry:
-                self.pipeline.apply((fact,))
-                if loop.time() >= until:
-                    await _give_way()
-                    until = loop.time() + STEP
+        for _ in self._taking_in(inbox):
+            if loop.time() >= until:
+                await _give_way()
+                until = loop.time() + STEP
         run = self.pipeline.settling(self.cache.absorb)
         while True:
             try:
@@ -217,6 +212,17 @@ class Engine:
             if loop.time() >= until:
                 await _give_way()
                 until = loop.time() + STEP
+
+    def _taking_in(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Iterator[None]:
+        """Step by step: thousands of streams may leave at once."""
+        for entry in inbox:
+            if callable(entry):
+                entry()
+                yield
+            else:
+                for fact in entry:
+                    self.pipeline.apply((fact,))
+                    yield
 
     def _count(self, published: Published) -> None:
         counters, generation = self._counters, published.generation

@@ -23,14 +23,15 @@ Parts = tuple[PartKey, ...]
 
 
 class _Part:
-    """One manifest with its table, and who needs what of it."""
+    """One manifest with its table, and who needs what of it. `layered`: the layered tables that it is part of."""
 
-    __slots__ = ("holders", "key", "named", "places", "refs", "table")
+    __slots__ = ("holders", "key", "layered", "named", "places", "refs", "table")
 
     def __init__(self, key: PartKey) -> None:
         self.key = key
         self.table = ResourceTable(key.type_url)
         self.places: dict[Place, None] = {}
+        self.layered: dict[Parts, None] = {}
         self.holders: Counter[Names] = Counter()
         self.named: Counter[str] = Counter()
         self.refs: dict[str, NodeRef] = {}
@@ -175,7 +176,7 @@ class SnapshotCache:
             if not part.places:
                 self._graph.release(MANIFESTS, key)
                 del self._parts[key]
-                self._layered = {of: table for of, table in self._layered.items() if key not in of}
+                self._unlayer(part)
 
     def _unhold(self, place: Place, type_url: str, parts: Parts) -> None:
         if type_url in place.holds:
@@ -302,4 +303,14 @@ class SnapshotCache:
         table = self._layered.get(parts)
         if table is None:
             table = self._layered[parts] = LayeredTable([self._parts[key].table for key in parts])
+            for key in parts:
+                self._parts[key].layered[parts] = None
         return table
+
+    def _unlayer(self, gone: _Part) -> None:
+        """Forgets the tables that a part was in which nobody needs any more."""
+        for parts in gone.layered:
+            del self._layered[parts]
+            for key in parts:
+                if key != gone.key:
+                    del self._parts[key].layered[parts]
