@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from steersman.errors import ConfigError
 from steersman.model.facts import Finding, Origin, Severity, Synced
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind
@@ -191,11 +190,7 @@ def test_a_missing_directory_is_a_finding(tmp_path: Path, what: str) -> None:
     assert (found.id, found.severity, found.place) == ("directory-missing", Severity.ERROR, str(tmp_path / what))
 
 
-def test_a_cluster_that_is_to_be_read_from_its_api_is_refused(tmp_path: Path) -> None:
+def test_only_clusters_of_files_have_a_directory(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     text = "clusters: [{name: east, files: .}, {name: west, kubernetes: {kubeconfig: x, context: y}}]"
-    with pytest.raises(ConfigError) as raised:
-        directories_of(parse_settings(text, tmp_path / "mesh.yaml"))
-    assert "clusters[1].kubernetes: got {'kubeconfig': 'x', 'context': 'y'}, expected `files: DIRECTORY`" in str(raised.value)
-    only = parse_settings("clusters: [{name: east, files: .}]", tmp_path / "mesh.yaml")
-    assert directories_of(only) == {"east": tmp_path}
+    assert directories_of(parse_settings(text, tmp_path / "mesh.yaml")) == {"east": tmp_path}

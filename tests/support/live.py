@@ -53,12 +53,15 @@ def free_ports(address: str, count: int) -> list[int]:
 class ControlPlane(AdminHTTP):
     """A configuration, and the server that runs with it while it is started. Its addresses stay the same over restarts.
 
-    `config`: further sections of the configuration; `server.xds` among them is added to the address. `host`: where xDS is bound.
+    A cluster whose settings don't say `kubernetes` has a directory. `config`: further sections of the configuration; `server.xds` among
+    them is added to the address. `host`: where xDS is bound.
     """
 
     def __init__(self, directory: Path, clusters: Mapping[str, Mapping[str, Any]], *, host: str = SERVER, **config: Any) -> None:
         self.directory = directory
-        self.clusters = {name: Directory(directory / settings.get("files", name)) for name, settings in clusters.items()}
+        self.clusters = {
+            name: Directory(directory / settings.get("files", name)) for name, settings in clusters.items() if "kubernetes" not in settings
+        }
         ports = free_ports(SERVER, 3)
         self.xds = f"{SERVER}:{ports[0]}"
         self.inspect = f"{SERVER}:{ports[1]}"
@@ -68,7 +71,7 @@ class ControlPlane(AdminHTTP):
             "inspect": {"address": self.inspect},
             "admin": {"address": self._admin},
         }
-        listed = [{"name": name, "files": name, **settings} for name, settings in clusters.items()]
+        listed = [{"name": name, **({"files": name} if name in self.clusters else {}), **settings} for name, settings in clusters.items()]
         self.config = directory / "steersman.yaml"
         self.config.write_text(yaml.safe_dump({"clusters": listed, "server": server, **config}, sort_keys=False))
         self.log = directory / "serve.log"

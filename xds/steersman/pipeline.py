@@ -133,6 +133,10 @@ Cause = tuple[Kind, Any]
 """A fact that changed something: its kind and key. Its origin is in `Pipeline.origins`."""
 
 
+_NO_OBJECTS = (Kind.FINDING, Kind.CLUSTER_STATE)
+"""What a source says beside its objects."""
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with
     their origins as of then (None for one that was deleted). `computed`: how many values it took."""
@@ -179,7 +183,7 @@ class Pipeline:
     def _hold(self, cause: Cause, origin: Origin | None) -> None:
         """Keeps an object's origin beside it, and the count of each source's objects."""
         before = self.origins.pop(cause, None)
-        if cause[0] is not Kind.FINDING:
+        if cause[0] not in _NO_OBJECTS:
             if before is not None:
                 self.held[before.source] -= 1
             if origin is not None:

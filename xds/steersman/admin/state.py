@@ -14,6 +14,7 @@ from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
 from steersman.settings import Settings
+from steersman.sources.kube.state import ClusterStatus
 
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ CLUSTER_KINDS = ("files", "kubernetes")
 class SourceStatus(Row, frozen=True, kw_only=True):
     """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it
     reads, such as a directory. `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not
-    used. `error`: why it failed, or ""."""
+    used. `error`: why it failed, or "". `cluster`: how it stands, for one that is read from its API."""
 
     name: str
     kind: str
@@ -88,6 +89,7 @@ class SourceStatus(Row, frozen=True, kw_only=True):
     objects: int = 0
     ignored: int = 0
     error: str = ""
+    cluster: ClusterStatus | None = None
 
 
 class ServerState(Protocol):

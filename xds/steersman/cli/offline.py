@@ -1,6 +1,7 @@
-"""A mesh without a server: the configuration and its directories, read once into a pipeline like a server's."""
+"""A mesh without a server: the configuration and its clusters, read once into a pipeline like a server's."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from steersman.sources.ca import existing_facts
 from steersman.sources.configuration import configuration_facts
 from steersman.sources.dns import Resolver
 from steersman.sources.files import directories_of, read_directory
+from steersman.sources.kube.reading import read_clusters
+from steersman.sources.kube.source import kube_sources
 
 NOT_SIGNED = b"[not signed yet: steersman serve does that]"
 
@@ -36,6 +39,8 @@ class Offline:
         self.pipeline.apply(configuration_facts(settings, time.time()))
         for cluster, directory in directories_of(settings).items():
             self.pipeline.apply(read_directory(cluster, directory))
+        if clusters := kube_sources(settings):
+            self.pipeline.apply(read_clusters(clusters.values()))
         self.pipeline.apply(self._of_the_ca(frozenset()))
         self._settle()
         self.unresolved = self._resolve()
@@ -122,4 +127,5 @@ def _failure(failed: ComputeFailed) -> SteersmanError:
 
 def offline(config: str) -> Offline:
     """The mesh of this configuration file. Raises ConfigError."""
+    logging.getLogger("steersman").addHandler(logging.NullHandler())  # what a server logs of its sources, findings say here
     return Offline(read_settings(Path(config)))

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     GATEWAY = "Gateway"
     MESH = "Mesh"
     CLUSTER = "Cluster"
+    CLUSTER_STATE = "ClusterState"
     PROXY = "Proxy"
     RESOLVED = "Resolved"
     LEAF = "Leaf"

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from steersman.graph import Derived, Index, Table
+from steersman.model.clusters import ClusterHealth
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
 from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
@@ -29,6 +30,9 @@ from steersman.registry.addresses import AddressRange
 
 MESH: Table[str, MeshConfig] = Table("mesh")
 CLUSTERS: Table[ClusterID, ClusterConfig] = Table("clusters")
+CLUSTER_STATES: Table[ClusterID, ClusterHealth] = Table("cluster_states")
+"""Of the clusters that are read from their API."""
+
 SERVICES: Table[ObjectKey, Service] = Table("services")
 SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices")
 PODS: Table[ObjectKey, Pod] = Table("pods", key_of=lambda pod: pod.key)
@@ -45,6 +49,7 @@ FINDINGS: Table[FindingKey, Finding] = Table("findings")
 TABLES: dict[Kind, Table[Any, Any]] = {
     Kind.MESH: MESH,
     Kind.CLUSTER: CLUSTERS,
+    Kind.CLUSTER_STATE: CLUSTER_STATES,
     Kind.SERVICE: SERVICES,
     Kind.ENDPOINT_SLICE: SLICES,
     Kind.POD: PODS,

@@ -1,6 +1,6 @@
 """The running control plane: everything built, wired, started, and drained in order.
 
-files, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
+files, kubernetes, ca, dns --> Sources --> Engine <--> Connections <-- gRPC
                                  |
           admin HTTP, Inspect ---'
 """
@@ -34,6 +34,7 @@ from steersman.sources.ca import CertificateAuthority
 from steersman.sources.configuration import configuration_facts
 from steersman.sources.dns import Resolver
 from steersman.sources.files import FileSource, directories_of
+from steersman.sources.kube.source import kube_sources
 
 log = logging.getLogger("steersman")
 
@@ -82,6 +83,7 @@ class Server:
         self.files = FileSource(self.directories)
         self.loads = Loads(settings.server.xds.load_reporting_interval)
         self.xds = XDSServer(self.engine, settings.server.xds, self.counters, self.loads)
+        self.kube = kube_sources(settings)
         self.draining = False
 
     # -- what the pipeline wants ----------------------------------------------------------------------------------------------
@@ -151,16 +153,19 @@ class Server:
 
     def _start_sources(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         self.engine.submit(configuration_facts(self.settings, self.started))
+        feeding: dict[tuple[str, ...], Run] = {("ca",): self.ca.run, ("dns",): self.resolver.run}
+        if self.directories:
+            feeding[tuple(self.directories)] = self.files.run
         for cluster in self.settings.clusters:
             name = cluster.config.name
-            self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, partial(self._ignored, name)))
+            if name in self.directories:
+                self.feeds.add(Source(name, "files", str(self.directories[name]), cluster.sync_timeout, partial(self._ignored, name)))
+            else:
+                source = self.kube[name]
+                self.feeds.add(Source(name, "kubernetes", source.place, cluster.sync_timeout, cluster=source.status))
+                feeding[name,] = source.run
         self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))
         self.feeds.add(Source("dns", "dns", "resolv.conf", None))
-        feeding: dict[tuple[str, ...], Run] = {
-            tuple(self.directories): self.files.run,
-            ("ca",): self.ca.run,
-            ("dns",): self.resolver.run,
-        }
         return [tasks.create_task(self.feeds.supervise(names, run), name=f"source-{names[0]}") for names, run in feeding.items()]
 
     def _ignored(self, cluster: ClusterID) -> int:

@@ -9,16 +9,21 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from steersman.admin.counters import Counters
-from steersman.admin.state import SourceState, SourceStatus
+from steersman.admin.state import CLUSTER_KINDS, SourceState, SourceStatus
 from steersman.errors import SteersmanError
+from steersman.model.clusters import ClusterHealth, ClusterState
 from steersman.model.facts import Delete, Fact, Synced, Upsert
 from steersman.pipeline import Cause
 from steersman.server.engine import Engine
+from steersman.sources.kube.state import ClusterStatus
 
 log = logging.getLogger("steersman.sources")
 
 Emit = Callable[[Sequence[Fact]], None]
 Run = Callable[[Emit], Awaitable[None]]
+
+_DEAD = 4.0
+"""Seconds for which a cluster is waited for that can't be reached, where another is there."""
 
 _RETRY_FIRST = 0.5
 _RETRY_LAST = 30.0
@@ -28,18 +33,29 @@ _RETRY_LAST = 30.0
 class Source:
     """How one source stands.
 
-    `timeout`: seconds that readiness waits for it; None: it doesn't. `ignored`: counts objects that aren't used. `known`: it has told all
-    that it had once, or was waited for long enough. `resync`: what it has told since it was started afresh; None once that is all.
+    `timeout`: seconds that readiness waits for it; None: it doesn't. `ignored`: counts objects that aren't used. `cluster`: how a cluster
+    stands that is read from its API. `known`: it has told all that it had once, or was waited for long enough. `dead`: its API can't be
+    reached, or takes us for nobody. `resync`: what it has told since it was started afresh; None once that is all.
     """
 
-    __slots__ = ("error", "ignored", "kind", "known", "name", "place", "resync", "state", "timeout")
+    __slots__ = ("cluster", "dead", "error", "ignored", "kind", "known", "name", "place", "resync", "state", "timeout")
 
-    def __init__(self, name: str, kind: str, place: str, timeout: float | None, ignored: Callable[[], int] = int) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        place: str,
+        timeout: float | None,
+        ignored: Callable[[], int] = int,
+        cluster: Callable[[], ClusterStatus | None] = lambda: None,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.place = place
         self.timeout = timeout
         self.ignored = ignored
+        self.cluster = cluster
+        self.dead = False
         self.known = timeout is None
         self.state = SourceState.SYNCING if timeout is not None else SourceState.SYNCED
         self.error = ""
@@ -70,6 +86,7 @@ class Sources:
                 objects=held.get(source.name, 0),
                 ignored=source.ignored(),
                 error=source.error,
+                cluster=source.cluster(),
             )
             for source in self._sources.values()
         )
@@ -88,19 +105,25 @@ class Sources:
         started = loop.time()
         while waiting := [source for source in self._sources.values() if not source.known]:
             for source in waiting:
-                assert source.timeout is not None
-                if loop.time() >= started + source.timeout:
+                if (waited := loop.time() - started) >= self._patience(source):
                     source.known = True
                     if source.state is SourceState.SYNCING:
                         source.state = SourceState.TIMED_OUT
-                    log.warning("source %s (%s) timed out after %g s: served without it", source.name, source.place, source.timeout)
-            left = min((started + source.timeout - loop.time() for source in waiting if source.timeout is not None), default=0.0)
+                    log.warning("source %s (%s) is not waited for after %.3g s: served without it", source.name, source.place, waited)
+            left = min(started + self._patience(source) - loop.time() for source in waiting)
             self._told.clear()
             try:
                 async with asyncio.timeout(max(0.0, left)):
                     await self._told.wait()
             except TimeoutError:
                 continue
+
+    def _patience(self, source: Source) -> float:
+        """Seconds for which readiness waits for it. A cluster that is dead is no reason to keep those waiting that others are there for;
+        where no other is, it might be all that the mesh has."""
+        assert source.timeout is not None
+        others = any(other.known for other in self._sources.values() if other.kind in CLUSTER_KINDS and other is not source)
+        return min(source.timeout, _DEAD) if source.dead and others else source.timeout
 
     async def supervise(self, names: Sequence[str], run: Run) -> None:
         """Runs what feeds these sources for ever. What it raises costs these sources' changes until it is started afresh, nothing else."""
@@ -131,6 +154,9 @@ class Sources:
         for fact in facts:
             match fact:
                 case Upsert():
+                    if isinstance(fact.value, ClusterHealth):
+                        self._sources[fact.key].dead = fact.value.state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
+                        self._told.set()
                     source = self._sources.get(fact.origin.source)
                     if source is not None and source.resync is not None:
                         source.resync.add((fact.kind, fact.key))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from steersman.model.clusters import OutagePolicy
 from steersman.model.config import (
     ClusterConfig,
     MeshConfig,
@@ -28,20 +29,26 @@ from steersman.settings.values import Address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSource:
-    """How a cluster's API is reached: by a kubeconfig (`context` empty: its current one), or from inside the cluster. `written`: the same
-    as it stands in the configuration, for messages."""
+    """How a cluster's API is reached: by a kubeconfig (`context` empty: its current one), or from inside the cluster."""
 
     kubeconfig: Path | None = None
     context: str = ""
     in_cluster: bool = False
-    written: Mapping[str, object] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageSettings:
+    """What becomes of a cluster's endpoints when its API has been silent for `after` seconds."""
+
+    policy: OutagePolicy = OutagePolicy.KEEP
+    after: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSource:
     """One entry of clusters: what the mesh knows of it, and where its objects come from. Exactly one of `files` and `kubernetes` is set.
 
-    `path`: its place in the configuration, such as `clusters[1]`. `sync_timeout`: seconds.
+    `path`: its place in the configuration, such as `clusters[1]`. `sync_timeout`: seconds. `outage`: for one with `kubernetes`.
     """
 
     config: ClusterConfig
@@ -49,6 +56,7 @@ class ClusterSource:
     files: Path | None = None
     kubernetes: KubernetesSource | None = None
     sync_timeout: float = 30.0
+    outage: OutageSettings = OutageSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +219,6 @@ def _kubernetes(section: Section, base: Path) -> KubernetesSource:
         kubeconfig=section.take("kubeconfig", values.path_from(base, "file"), None),
         context=section.take("context", values.text, ""),
         in_cluster=section.take("inCluster", values.boolean, False),
-        written=section.values,
     )
     if section.values.get("inCluster") is False:
         section.wrong("inCluster", False, "true, or a kubeconfig instead")

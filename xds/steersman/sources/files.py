@@ -17,11 +17,10 @@ from typing import ParamSpec, TypeVar, assert_never
 
 import watchfiles
 
-from steersman.errors import ConfigError
 from steersman.model.facts import Fact, Severity, Synced
 from steersman.model.ids import ClusterID
 from steersman.settings import Settings
-from steersman.sources.contents import Steps, run
+from steersman.sources.contents import run
 from steersman.sources.filesystem import (
     Busy,
     Gone,
@@ -35,6 +34,7 @@ from steersman.sources.filesystem import (
     read,
     tells_writers,
 )
+from steersman.sources.pace import Pace
 from steersman.sources.parser import Parser, ParserFailed
 from steersman.sources.reader import DirectoryReader
 from steersman.sources.report import Complaint
@@ -44,8 +44,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Emit = Callable[[Sequence[Fact]], None]
 
-STEP = 0.003
-"""Seconds of the event loop that decoding takes at a stretch. Whoever waits for a timer may wait for three of them."""
 _BIG = 256 << 10
 """Bytes of JSON from which it is parsed in a process: below, that takes less than asking."""
 _READ_AT_ONCE = 64
@@ -66,11 +64,7 @@ _BUSY_RETRY = 0.02
 
 
 def directories_of(settings: Settings) -> dict[ClusterID, Path]:
-    """The directory of each cluster. Raises ConfigError for a cluster that is to be read from its API: that source does not exist yet."""
-    for cluster in settings.clusters:
-        if cluster.kubernetes is not None:
-            expected = "`files: DIRECTORY`: this version of Steersman reads clusters from files only, not from their API"
-            raise ConfigError(str(settings.file), f"{cluster.path}.kubernetes", dict(cluster.kubernetes.written), expected)
+    """The directory of each cluster that is read from one."""
     return {cluster.config.name: cluster.files for cluster in settings.clusters if cluster.files is not None}
 
 
@@ -95,28 +89,6 @@ def read_directory(cluster: ClusterID, path: Path, clock: Callable[[], float] = 
                 case Gone() | Busy():
                     run(reader.gone(file))
     return [*run(reader.directory.facts(clock())), Synced(source=cluster)]
-
-
-class Pace:
-    """Lets the rest of the event loop run every STEP seconds, over however many things are done meanwhile, in however many tasks."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._turn = asyncio.Lock()
-
-    async def run(self, steps: Steps[T]) -> T:
-        """The result of the steps."""
-        now = asyncio.get_running_loop().time
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            if now() >= self._until:
-                async with self._turn:  # one task a round of the loop, the others wait in line
-                    await asyncio.sleep(0)
-                    self._until = now() + STEP
 
 
 class _Wait:

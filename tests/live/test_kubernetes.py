@@ -1,0 +1,115 @@
+"""A running server whose clusters are read from their API, from files, and one from nowhere: proxies see one mesh, whatever fails."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steersman.names import CDS, EDS
+from tests.cli.conftest import inline
+from tests.live.mesh import EAST, HTTP, TARGETS, outbound
+from tests.support.apiserver.double import Double, kubeconfig
+from tests.support.live import ControlPlane, eventually
+from tests.support.objects import NAMESPACE, Object, endpoint, pod, service, slice_of
+from tests.support.running import free_port
+from tests.support.served import MESSAGES
+from tests.support.streams import DeltaStream, node_of
+
+WEB = outbound("web", HTTP)
+
+
+def web(*pods: tuple[str, str]) -> list[Object]:
+    """The service and its pods, each with its address."""
+    return [
+        service("web", {"http": (HTTP, TARGETS["http"])}, ip="10.96.0.1"),
+        slice_of("web", {"http": TARGETS["http"]}, [endpoint(name, ip) for name, ip in pods]),
+        *(pod(name, ip) for name, ip in pods),
+    ]
+
+
+@pytest.fixture
+def api() -> Iterator[Double]:
+    with Double() as running:
+        running.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+        running.apply(*web(("web-1", "10.0.0.1")))
+        yield running
+
+
+@pytest.fixture
+def plane(api: Double, tmp_path: Path) -> Iterator[ControlPlane]:
+    """East is read from its API, west from files, and north can't be reached. All are on one network."""
+    (tmp_path / "east.kubeconfig").write_text(json.dumps(api.kubeconfig()))
+    nowhere = kubeconfig(f"https://{api.address}:{free_port(api.address)}", api.ca.data, "token", "north")
+    (tmp_path / "north.kubeconfig").write_text(json.dumps(nowhere))
+    clusters: dict[str, dict[str, Any]] = {
+        "east": {"network": "n", "kubernetes": {"kubeconfig": "east.kubeconfig", "context": "double"}},
+        "west": {"network": "n"},
+        "north": {"network": "n", "kubernetes": {"kubeconfig": "north.kubeconfig"}},
+    }
+    plane = ControlPlane(tmp_path, clusters)
+    plane.clusters["west"].put("web.yaml", *web(("web-9", "10.0.0.9")))
+    yield plane
+    plane.stop()
+
+
+def addresses(resource: Any) -> list[str]:
+    """Of the endpoints in a resource of EDS, sorted."""
+    assignment = MESSAGES[EDS].FromString(resource.resource.value)
+    return sorted(one.endpoint.address.socket_address.address for group in assignment.endpoints for one in group.lb_endpoints)
+
+
+def pushed(stream: DeltaStream, *expected: str) -> None:
+    """Waits for an assignment of web with these addresses."""
+    found: list[str] = []
+    while found != sorted(expected):
+        response = stream.response()
+        stream.acknowledge(response)
+        found = next((addresses(one) for one in response.resources if one.name == WEB), found)
+
+
+def sources(plane: ControlPlane) -> dict[str, str]:
+    return {source["name"]: source["state"] for source in plane.json("/debug/sources")["sources"]}
+
+
+def test_one_mesh_of_apis_and_files_is_served_soon_though_a_cluster_is_dead_and_kept_while_others_fail(
+    plane: ControlPlane, api: Double
+) -> None:
+    began = time.monotonic()
+    plane.start().ready()
+    assert time.monotonic() - began < 20, "a dead cluster's syncTimeout is 30 s"
+    assert sources(plane) == {"east": "SYNCED", "west": "SYNCED", "north": "TIMED_OUT", "ca": "SYNCED", "dns": "SYNCED"}
+    assert [one["object"] for one in plane.findings()["cluster-unreachable"]] == ["Cluster north"]
+    with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
+        assert WEB in stream.take(CDS)
+        assert addresses(stream.take(EDS, WEB)[WEB]) == ["10.0.0.1", "10.0.0.9"]
+        api.apply(*web(("web-1", "10.0.0.1"), ("web-2", "10.0.0.2")))
+        pushed(stream, "10.0.0.1", "10.0.0.2", "10.0.0.9")
+        api.stop()
+        eventually(lambda: len(plane.findings()["cluster-unreachable"]) == 2)
+        plane.clusters["west"].put("web.yaml", *web(("web-8", "10.0.0.8")))
+        pushed(stream, "10.0.0.1", "10.0.0.2", "10.0.0.8")
+        api.apply(*web(("web-2", "10.0.0.2")))
+        api.delete("Pod", "web-1", NAMESPACE)
+        api.start()
+        pushed(stream, "10.0.0.2", "10.0.0.8")
+        eventually(lambda: len(plane.findings()["cluster-unreachable"]) == 1)
+
+
+async def test_commands_without_a_server_read_the_same_clusters(plane: ControlPlane, tmp_path: Path) -> None:
+    node = tmp_path / "node.yaml"
+    node.write_text(json.dumps(node_of(EAST.client)))
+    ran = await inline("render", "-c", str(plane.config), "--node", str(node), "-o", "json", "--type", "eds")
+    assert ran.code == 0
+    (assignment,) = [one for one in json.loads(ran.out)["endpoints"] if one["cluster_name"] == WEB]
+    found = [one["endpoint"]["address"]["socket_address"]["address"] for group in assignment["endpoints"] for one in group["lb_endpoints"]]
+    assert sorted(found) == ["10.0.0.1", "10.0.0.9"]
+    ran = await inline("doctor", "-c", str(plane.config), "-o", "json")
+    told = [(one["id"], one["object"]) for one in json.loads(ran.out)]
+    assert [one for one in told if one[1].startswith("Cluster")] == [
+        ("cluster-unreachable", "Cluster north"),
+        ("source-not-synced", "Cluster north"),
+    ]
+    assert ran.code == 1

@@ -1,0 +1,71 @@
+"""What should be mended about a cluster's API, as findings. Pure."""
+
+from collections.abc import Iterator
+
+from steersman.model.clusters import ClusterState
+from steersman.model.facts import Finding, Severity
+from steersman.sources.kube.reflector import Standing
+from steersman.sources.kube.state import ClusterStatus, ResourceStatus
+
+_STATES = {
+    ClusterState.UNREACHABLE: (
+        "cluster-unreachable",
+        Severity.ERROR,
+        "see whether the API server runs and can be reached from here: its address, DNS, firewalls, its certificate",
+    ),
+    ClusterState.UNAUTHORISED: (
+        "cluster-unauthorised",
+        Severity.ERROR,
+        "give the kubeconfig credentials that are valid; it is read again by itself",
+    ),
+    ClusterState.STALE: (
+        "cluster-stale",
+        Severity.WARNING,
+        "see what the API server's log says of these requests; they are tried again by themselves",
+    ),
+}
+
+
+def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
+    """Those of the cluster as a whole, then those of its resources. `place`: where its credentials come from."""
+    if status.state in _STATES:
+        kind, severity, remedy = _STATES[status.state]
+        left = "what it told before stands" if status.contact else "nothing is known of it"
+        yield Finding(
+            id=kind,
+            severity=severity,
+            object=f"Cluster {status.cluster}",
+            place=place,
+            cause=f"{status.server or 'its API'}: {status.problem}; {left}",
+            remedy=remedy,
+        )
+    for resource in status.resources:
+        if resource.standing is Standing.FORBIDDEN:
+            yield _forbidden(status, resource, place)
+        elif resource.standing is Standing.MISSING and not resource.optional:
+            yield _missing(status, resource, place)
+
+
+def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
+    group = resource.name.partition(".")[2]
+    plural = resource.name.partition(".")[0]
+    without = "what it told before stands" if resource.whole else "the mesh is served without them"
+    return Finding(
+        id="resource-forbidden",
+        severity=Severity.WARNING if resource.optional else Severity.ERROR,
+        object=f"Resource {status.cluster}/{resource.name}",
+        place=place,
+        cause=f"Steersman may not read the cluster's {plural}, so {without} ({resource.problem})",
+        remedy=f'add this rule to its ClusterRole: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["get", "list", "watch"]}}',
+    )
+
+
+def _missing(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
+    return Finding(
+        id="resource-missing",
+        severity=Severity.ERROR,
+        object=f"Resource {status.cluster}/{resource.name}",
+        place=place,
+        cause=f"{status.server} serves no {resource.name} {resource.version} ({resource.problem}); every cluster has them",
+        remedy="see whether `server` is the URL of a Kubernetes API, with nothing after the port that doesn't belong there",
+    )

@@ -1,0 +1,195 @@
+"""The task of one resource: does what its reflector wants, and gives what came of it to reflector and mirror."""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+
+from aiohttp import ClientResponse
+
+from steersman.model.ids import ClusterID
+from steersman.sources.contents import Steps
+from steersman.sources.kube.api import Api, Broken, Unreachable
+from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.reflector import Get, Pause, Reflector, Renew, Watch
+from steersman.sources.kube.resources import Resource
+from steersman.sources.kube.state import ResourceStatus
+from steersman.sources.kube.timing import Timing
+from steersman.sources.kube.wire import BadAnswer, Lines
+from steersman.sources.pace import Pace
+
+_LONGEST_RETRY_AFTER = 300.0
+"""Seconds: a server may not put us off for longer at a time."""
+
+
+class Follower:
+    """One resource of one cluster. `heard`: the loop's time at which something came of it last.
+
+    `told` is called whenever the mirror may have facts, or the resource stands otherwise.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterID,
+        resource: Resource,
+        *,
+        timing: Timing,
+        random: Callable[[], float],
+        clock: Callable[[], float],
+        pace: Pace,
+        told: Callable[["Follower"], None],
+    ) -> None:
+        self.resource = resource
+        self.reflector = Reflector(resource, timing, random)
+        self.mirror = Mirror(cluster, resource)
+        self.heard = -math.inf
+        self._clock = clock
+        self._pace = pace
+        self._told = told
+        self._reading: asyncio.Timeout | None = None
+        self._interrupted = False
+        self._woken = asyncio.Event()
+
+    def status(self) -> ResourceStatus:
+        reflector = self.reflector
+        return ResourceStatus(
+            name=self.resource.name,
+            version=reflector.version,
+            standing=reflector.standing,
+            whole=reflector.whole,
+            optional=self.resource.optional,
+            objects=len(self.mirror),
+            problem=reflector.problem,
+        )
+
+    # -- from other tasks -----------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The server answers again."""
+        self.reflector.wake(self._now())
+        self._woken.set()
+
+    def interrupt(self) -> None:
+        """Gives up the watch that is open, if one is, and resumes it."""
+        self._interrupted = True
+        if self._reading is not None:
+            self._reading.reschedule(self._now())
+
+    def resync(self) -> None:
+        """Asks for everything again."""
+        self.reflector.resync(self._now())
+        self._woken.set()
+        self.interrupt()
+
+    # -- the task -------------------------------------------------------------------------------------------------------------
+
+    async def run(self, api: Api) -> None:
+        """For ever."""
+        while True:
+            match self.reflector.next(self._now()):
+                case Pause(until):
+                    await self._pause(until)
+                case Renew():
+                    await api.renew()
+                    self.reflector.renewed(self._now())
+                case Get() as get:
+                    await self._get(api, get)
+                case Watch() as watch:
+                    await self._watch(api, watch)
+            self._told(self)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _pause(self, until: float) -> None:
+        self._woken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._woken.wait()
+
+    async def _get(self, api: Api, get: Get) -> None:
+        try:
+            async with api.request(get.path, get.query) as response:
+                body = await api.body(response)
+        except Unreachable as error:
+            self.reflector.unreachable(self._now(), str(error))
+        except Broken as error:
+            self.reflector.broken(self._now(), str(error))
+        else:
+            if response.status == 200:
+                changes = self.reflector.answered(self._now(), body)
+                self.heard = self._now()
+                await self._pace.run(self.mirror.take(changes, self._clock()))
+            else:
+                self.reflector.refused(self._now(), response.status, body, retry_after(response, self._clock()))
+
+    async def _watch(self, api: Api, watch: Watch) -> None:
+        self._interrupted = False
+        try:
+            async with api.request(watch.path, watch.query) as response:
+                if response.status == 200:
+                    await self._follow(api, response)
+                else:
+                    body = await api.body(response)
+                    self.reflector.refused(self._now(), response.status, body, retry_after(response, self._clock()))
+        except Unreachable as error:
+            self.reflector.unreachable(self._now(), str(error))
+        except (Broken, BadAnswer) as error:
+            if self.reflector.watching:
+                self.reflector.ended(self._now(), str(error))
+            else:
+                self.reflector.broken(self._now(), str(error))
+
+    async def _follow(self, api: Api, response: ClientResponse) -> None:
+        """Takes in what comes of an open watch until it is over."""
+        reflector = self.reflector
+        self.heard = self._now()
+        await self._pace.run(self.mirror.take(reflector.opened(self._now()), self._clock()))
+        self._told(self)
+        lines = Lines()
+        while reflector.watching and not self._interrupted:
+            data = await self._read(api, response)
+            if data is None:
+                break
+            if not data:
+                reflector.ended(self._now(), "it was cut off in the middle of an event" if lines.cut else "")
+                break
+            self.heard = self._now()
+            await self._pace.run(self._taken(iter(lines.feed(data))))
+            self._told(self)
+        if reflector.watching:
+            if self._interrupted:
+                reflector.interrupted(self._now())
+            else:
+                reflector.silent(self._now())
+
+    async def _read(self, api: Api, response: ClientResponse) -> bytes | None:
+        """What came; None when it was silent for too long, or is given up."""
+        try:
+            async with asyncio.timeout(self.reflector.patience) as self._reading:
+                return await api.part(response)
+        except TimeoutError:
+            return None
+        finally:
+            self._reading = None
+
+    def _taken(self, lines: Iterator[bytes]) -> Steps[None]:
+        now, seen = self._now(), self._clock()
+        for line in lines:
+            change = self.reflector.line(now, line)
+            if change is not None:
+                yield from self.mirror.take([change], seen)
+            elif not self.reflector.watching:
+                return
+
+
+def retry_after(response: ClientResponse, now: float) -> float:
+    """Seconds of the header Retry-After, which holds them or a date; 0 where it is absent or nonsense. `now`: wall clock seconds."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text), _LONGEST_RETRY_AFTER)
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), _LONGEST_RETRY_AFTER)
+    except (TypeError, ValueError, IndexError):
+        return 0.0

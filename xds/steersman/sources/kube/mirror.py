@@ -1,0 +1,157 @@
+"""What a cluster's API holds of one resource, as facts: pure, told of each change as it comes.
+
+Facts depend only on what the server has, not on the number, order or repetition of what it says: an event that is older than what is held
+says nothing, an object of another uid is another object.
+"""
+
+from sys import intern
+from typing import Any
+
+import msgspec
+
+from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Upsert, object_name
+from steersman.model.ids import ClusterID, ObjectKey
+from steersman.model.objects import Kind
+from steersman.sources.contents import Steps
+from steersman.sources.decode import Decoded, InvalidField, decode, invalid
+from steersman.sources.kube import wire
+from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
+from steersman.sources.kube.resources import Resource
+from steersman.sources.report import Complaint
+
+
+class _Held(msgspec.Struct, frozen=True, gc=False):
+    """An object as it was told last. `value`: None for one that says nothing, or can't be read. `findings`: keys of what is told of it."""
+
+    uid: str
+    resource_version: str
+    value: Any
+    findings: tuple[FindingKey, ...] = ()
+
+
+class Mirror:
+    """The objects of one resource of one cluster."""
+
+    def __init__(self, cluster: ClusterID, resource: Resource) -> None:
+        self.cluster = cluster
+        self.resource = resource
+        self._api_version = resource.api_version(resource.versions[0])
+        self._held: dict[ObjectKey, _Held] = {}
+        self._put: set[ObjectKey] | None = None
+        """The objects of a telling of everything that is under way."""
+        self._facts: list[Fact] = []
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def uid(self, key: ObjectKey) -> str:
+        """Of the object that is held under this key, or ""."""
+        held = self._held.get(key)
+        return held.uid if held is not None else ""
+
+    def take(self, changes: list[Change], seen: float) -> Steps[None]:
+        """Takes changes in; pauses after each object. `seen`: wall clock seconds."""
+        for change in changes:
+            match change:
+                case Begin():
+                    self._put = set()
+                case Put():
+                    self._take(change.body, seen)
+                case Remove():
+                    self._remove(change.head)
+                case Complete():
+                    yield from self._sweep()
+            yield
+
+    def facts(self) -> list[Fact]:
+        """What changed since this was asked last, in order."""
+        facts, self._facts = self._facts, []
+        return facts
+
+    def _take(self, body: msgspec.Raw, seen: float) -> None:
+        try:
+            decoded = decode(self.cluster, self._api_version, self.resource.kind, body)
+        except InvalidField as error:
+            self._refuse(body, error, seen)
+            return
+        assert isinstance(decoded, Decoded)  # of a kind that is used: no other is asked for
+        held = _Held(
+            uid=decoded.uid,
+            resource_version=decoded.resource_version,
+            value=decoded.value,
+            findings=tuple(self._finding_key(decoded.key, complaint) for complaint in decoded.complaints),
+        )
+        self._hold(decoded.key, held, decoded.complaints, seen)
+
+    def _refuse(self, body: msgspec.Raw, error: InvalidField, seen: float) -> None:
+        """An object that can't be read counts as absent, and is told of."""
+        try:
+            head = wire.head(body)
+        except wire.BadAnswer:
+            return  # without a name or a version: no API server sends it
+        key = ObjectKey(self.cluster, head.namespace, head.name)
+        complaint = invalid(error)
+        finding = FindingKey(self.cluster, "", complaint.id, error.object)
+        held = _Held(head.uid, head.resource_version, None, (finding,))
+        self._hold(key, held, (complaint,), seen)
+
+    def _hold(self, key: ObjectKey, held: _Held, complaints: tuple[Complaint, ...], seen: float) -> None:
+        before = self._held.get(key)
+        if self._put is not None:
+            self._put.add(key)
+        elif before is not None and before.uid == held.uid and _is_older(held.resource_version, before.resource_version):
+            return  # told again
+        self._held[key] = held
+        if before is not None and before.uid != held.uid:
+            self._let_go(key, before)
+            before = None
+        if before is None or before.resource_version != held.resource_version or before.value != held.value:
+            self._tell(key, before, held, seen)
+        self._tell_findings(before, held, complaints, seen)
+
+    def _tell(self, key: ObjectKey, before: _Held | None, held: _Held, seen: float) -> None:
+        if held.value is not None:
+            origin = Origin(source=self.cluster, uid=held.uid, resource_version=held.resource_version, seen=seen)
+            self._facts.append(Upsert(kind=self.resource.kind, key=key, value=held.value, origin=origin))
+        elif before is not None and before.value is not None:
+            self._facts.append(Delete(kind=self.resource.kind, key=key))
+
+    def _tell_findings(self, before: _Held | None, held: _Held, complaints: tuple[Complaint, ...], seen: float) -> None:
+        if before is not None:
+            self._facts.extend(Delete(kind=Kind.FINDING, key=key) for key in before.findings if key not in held.findings)
+        for key, complaint in zip(held.findings, complaints, strict=True):
+            value = Finding(id=key.id, severity=complaint.severity, object=key.object, cause=complaint.cause, remedy=complaint.remedy)
+            self._facts.append(Upsert(kind=Kind.FINDING, key=key, value=value, origin=Origin(source=self.cluster, seen=seen)))
+
+    def _finding_key(self, key: ObjectKey, complaint: Complaint) -> FindingKey:
+        return FindingKey(self.cluster, "", complaint.id, intern(object_name(self.resource.kind, key)))
+
+    def _remove(self, head: wire.Head) -> None:
+        key = ObjectKey(self.cluster, head.namespace, head.name)
+        held = self._held.get(key)
+        if held is None or _is_older(head.resource_version, held.resource_version):
+            return
+        del self._held[key]
+        self._let_go(key, held)
+
+    def _let_go(self, key: ObjectKey, held: _Held) -> None:
+        if held.value is not None:
+            self._facts.append(Delete(kind=self.resource.kind, key=key))
+        self._facts.extend(Delete(kind=Kind.FINDING, key=finding) for finding in held.findings)
+
+    def _sweep(self) -> Steps[None]:
+        """What was not told again while everything was is gone: its deletion happened unseen."""
+        put, self._put = self._put or set(), None
+        for key in [key for key in self._held if key not in put]:
+            self._let_go(key, self._held.pop(key))
+            yield
+
+
+def _is_older(version: str, held: str) -> bool:
+    """Whether a resourceVersion is before the one that is held. They are opaque where they are no numbers: then nothing is older.
+
+    Source: KEP-5504, which makes them comparable within a resource.
+    """
+    if not (version.isascii() and held.isascii() and version.isdecimal() and held.isdecimal()):
+        return False
+    return int(version) < int(held)

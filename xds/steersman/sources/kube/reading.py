@@ -1,0 +1,62 @@
+"""Clusters read once, for commands without a server: by the same source, until it has told all."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from steersman.errors import SourceError
+from steersman.model.clusters import ClusterState
+from steersman.model.facts import Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
+from steersman.model.objects import Kind
+from steersman.sources.kube.source import KubeSource
+
+_DEAD = 5.0
+"""Seconds for which a cluster is waited for that can't be reached."""
+_LOOK = 0.1
+
+
+def read_clusters(sources: Iterable[KubeSource]) -> list[Fact]:
+    """All facts of these clusters as they are now. What is not told in a cluster's time is a finding. Not for use in an event loop."""
+    return asyncio.run(_read_all(list(sources)))
+
+
+async def _read_all(sources: list[KubeSource]) -> list[Fact]:
+    return [fact for facts in await asyncio.gather(*(_read(source) for source in sources)) for fact in facts]
+
+
+async def _read(source: KubeSource) -> list[Fact]:
+    facts: list[Fact] = []
+    running = asyncio.create_task(source.run(facts.extend), name=f"kubernetes {source.cluster}")
+    started = time.monotonic()
+    while not running.done() and not _synced(facts):
+        waited = time.monotonic() - started
+        dead = source.status().state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
+        if waited >= (min(_DEAD, source.timeout) if dead else source.timeout):
+            break
+        await asyncio.wait({running}, timeout=_LOOK)
+    running.cancel()
+    await asyncio.wait({running})
+    if not running.cancelled() and (error := running.exception()) is not None and not isinstance(error, SourceError):
+        raise error
+    if not _synced(facts):
+        facts.append(_not_synced(source))
+    return facts
+
+
+def _synced(facts: Sequence[Fact]) -> bool:
+    return bool(facts) and isinstance(facts[-1], Synced)
+
+
+def _not_synced(source: KubeSource) -> Fact:
+    status = source.status()
+    told = sum(resource.objects for resource in status.resources)
+    finding = Finding(
+        id="source-not-synced",
+        severity=Severity.WARNING,
+        object=f"Cluster {source.cluster}",
+        place=source.place,
+        cause=f"not everything could be read of it ({told} objects were; it is {status.state})",
+        remedy="see the cluster's other findings; where it is only slow, raise clusters[].syncTimeout",
+    )
+    key = FindingKey(source.cluster, source.place, finding.id, finding.object)
+    return Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=source.cluster, place=source.place, seen=time.time()))

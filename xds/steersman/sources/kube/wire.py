@@ -1,0 +1,215 @@
+"""What an API server sends, as far as it is read before an object is decoded: pages, events, Status, discovery. Pure.
+
+The first of two stages: objects stay `msgspec.Raw`, so that what is an error or a bookmark is known before anything else is looked at.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from steersman.errors import SourceError
+
+_LONGEST_LINE = 64 << 20
+"""Bytes. The largest object that etcd takes is 1.5 MiB; a line that never ends is no event."""
+_MESSAGE = 300
+"""Characters of a server's own words that are repeated."""
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+T = TypeVar("T")
+
+
+class BadAnswer(SourceError):
+    """What the server sent is not what its API promises."""
+
+
+class _Shape(msgspec.Struct, gc=False, rename="camel"):
+    """Base of what is read and dropped at once."""
+
+
+class ListMeta(_Shape):
+    resource_version: str | None = None
+    next: str | None = msgspec.field(default=None, name="continue")
+
+
+class Page(_Shape):
+    """A list, or a part of one. `items`: null where a server writes an empty list so."""
+
+    metadata: ListMeta
+    items: list[msgspec.Raw] | None
+
+
+class Event(_Shape):
+    type: str
+    object: msgspec.Raw
+
+
+class _HeadMeta(_Shape):
+    name: str | None = None
+    namespace: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _Headed(_Shape):
+    metadata: _HeadMeta
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """Who an object is. `initial_events_end`: it is the bookmark after which everything has been told."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    initial_events_end: bool
+
+
+class _Cause(_Shape):
+    reason: str | None = None
+
+
+class _Details(_Shape):
+    retry_after_seconds: int | None = None
+    causes: list[_Cause] | None = None
+
+
+class _Status(_Shape):
+    metadata: ListMeta | None = None
+    code: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    details: _Details | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A refusal. `code`: 0 where it isn't told. `message`: the server's words, shortened. `retry_after`: seconds, 0 where it isn't told.
+    `cause`: the first one's reason, such as ResourceVersionTooLarge."""
+
+    code: int = 0
+    message: str = ""
+    retry_after: float = 0.0
+    cause: str = ""
+
+
+class _Group(_Shape):
+    class _Version(_Shape):
+        version: str
+
+    name: str
+    versions: list[_Version] | None = None
+
+
+class _Groups(_Shape):
+    kind: str
+    groups: list[_Group] | None
+
+
+class _Served(_Shape):
+    class _Resource(_Shape):
+        name: str
+
+    kind: str
+    resources: list[_Resource] | None
+
+
+_page = msgspec.json.Decoder(Page)
+_event = msgspec.json.Decoder(Event)
+_headed = msgspec.json.Decoder(_Headed)
+_status = msgspec.json.Decoder(_Status)
+_groups = msgspec.json.Decoder(_Groups)
+_served = msgspec.json.Decoder(_Served)
+
+
+def page(body: bytes) -> Page:
+    """Raises BadAnswer."""
+    return _decoded(_page, body, "a list")
+
+
+def event(line: bytes) -> Event:
+    """Raises BadAnswer."""
+    return _decoded(_event, line, "an event")
+
+
+def head(body: msgspec.Raw) -> Head:
+    """Raises BadAnswer, also for an object without a resourceVersion, which no API server sends."""
+    metadata = _decoded(_headed, body, "an object").metadata
+    if not metadata.resource_version:
+        raise BadAnswer("an object without metadata.resourceVersion")
+    return Head(
+        metadata.name or "",
+        metadata.namespace or "",
+        metadata.uid or "",
+        metadata.resource_version,
+        (metadata.annotations or {}).get(INITIAL_EVENTS_END) == "true",
+    )
+
+
+def status(body: bytes | msgspec.Raw) -> Status:
+    """What a refusal says; of one that is no Status (a proxy's page, say), its text."""
+    try:
+        read = _status.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return Status(message=_shortened(bytes(body)[:_MESSAGE].decode(errors="replace")))
+    details = read.details or _Details()
+    return Status(
+        code=read.code or 0,
+        message=_shortened(read.message or read.reason or ""),
+        retry_after=float(max(0, details.retry_after_seconds or 0)),
+        cause=next((cause.reason for cause in details.causes or [] if cause.reason), ""),
+    )
+
+
+def versions(body: bytes, group: str) -> tuple[str, ...]:
+    """The versions of a group that the answer of `/apis` names; none where it isn't served. Raises BadAnswer."""
+    read = _decoded(_groups, body, "an APIGroupList")
+    if read.kind != "APIGroupList" or read.groups is None:
+        raise BadAnswer(f"expected an APIGroupList, got {read.kind}")
+    return tuple(version.version for one in read.groups if one.name == group for version in one.versions or [])
+
+
+def serves(body: bytes, plural: str) -> bool:
+    """Whether the answer of `/apis/GROUP/VERSION` names this resource. Raises BadAnswer."""
+    read = _decoded(_served, body, "an APIResourceList")
+    if read.kind != "APIResourceList":
+        raise BadAnswer(f"expected an APIResourceList, got {read.kind}")
+    return any(resource.name == plural for resource in read.resources or [])
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, expected: str) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadAnswer(f"expected {expected}, got {_shortened(bytes(body)[:80].decode(errors='replace'))!r}: {error}") from error
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MESSAGE else f"{text[:_MESSAGE]}..."
+
+
+class Lines:
+    """Cuts what comes of a stream into lines."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are whole with this, without their ends; empty ones are left out. Raises BadAnswer for one without end."""
+        *whole, rest = data.split(b"\n")
+        if whole and self._parts:
+            whole[0] = b"".join((*self._parts, whole[0]))
+            self._parts, self._size = [], 0
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > _LONGEST_LINE:
+                raise BadAnswer(f"a line of more than {_LONGEST_LINE >> 20} MiB")
+        return [line for line in whole if line]
+
+    @property
+    def cut(self) -> bool:
+        """Whether what came last ended in the middle of a line."""
+        return bool(self._parts)

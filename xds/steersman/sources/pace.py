@@ -1,0 +1,33 @@
+"""Decoding in small steps, so that the rest of the event loop runs meanwhile."""
+
+import asyncio
+from typing import TypeVar
+
+from steersman.sources.contents import Steps
+
+T = TypeVar("T")
+
+STEP = 0.003
+"""Seconds of the event loop that decoding takes at a stretch. Whoever waits for a timer may wait for three of them."""
+
+
+class Pace:
+    """Lets the rest of the event loop run every STEP seconds, over however many things are done meanwhile, in however many tasks."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def run(self, steps: Steps[T]) -> T:
+        """The result of the steps."""
+        now = asyncio.get_running_loop().time
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if now() >= self._until:
+                async with self._turn:  # one task a round of the loop, the others wait in line
+                    await asyncio.sleep(0)
+                    self._until = now() + STEP
