@@ -15,10 +15,10 @@ def told(client: SotwClient | DeltaClient) -> list[str]:
     """Each as "cds a=2 acked"; what has no content as its name alone."""
     short = {CDS: "cds", EDS: "eds", LDS: "lds", SDS: "sds"}
     found = []
-    for of_type in client.stream.resources():
-        for one in of_type.resources:
+    for channel, resources in client.stream.resources():
+        for one in resources:
             name = spelled(one.resource) if isinstance(one.resource, Resource) else f"({one.name})"
-            found.append(" ".join([short[of_type.channel.type_url], name, one.told, *([f"[{one.text}]"] if one.text else [])]))
+            found.append(" ".join([short[channel.type_url], name, one.told, *([f"[{one.text}]"] if one.text else [])]))
     return found
 
 

@@ -5,7 +5,7 @@ It stands at the Inspect address, not at the xDS one: who may ask for its own co
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,6 @@ import grpc
 from envoy.admin.v3.config_dump_shared_pb2 import ClientResourceStatus
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.status.v3 import csds_pb2 as csds
-from envoy.service.status.v3 import csds_pb2_grpc as stubs
 from google.protobuf import any_pb2
 
 from steersman import names
@@ -42,42 +41,53 @@ _CLIENT: Final = {
 }
 
 
-class ClientStatus(stubs.ClientStatusDiscoveryServiceServicer):  # type: ignore[misc]
+SERVICE: Final = "envoy.service.status.v3.ClientStatusDiscoveryService"
+
+_STRETCH: Final = 0.005
+"""Seconds of the event loop that an answer takes at a time."""
+
+
+class ClientStatus:
     """The service of one server."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
-    async def FetchClientStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _answered(self._state, request, context)
+    @property
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Its methods give bytes, which are put together beside the event loop."""
+        asked = csds.ClientStatusRequest.FromString
+        methods: dict[str, Any] = {
+            "FetchClientStatus": grpc.unary_unary_rpc_method_handler(self._fetch, request_deserializer=asked),
+            "StreamClientStatus": grpc.stream_stream_rpc_method_handler(self._stream, request_deserializer=asked),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def StreamClientStatus(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def _fetch(self, request: Any, context: Any) -> bytes:
+        try:
+            return await client_status(self._state, request)
+        except Unsupported as error:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
+            raise AssertionError("abort raises") from None
+
+    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """Every request is answered once."""
         async for request in requests:
-            yield await _answered(self._state, request, context)
+            yield await self._fetch(request, context)
 
 
-async def _answered(state: ServerState, request: Any, context: Any) -> Any:
-    try:
-        return await client_status(state, request)
-    except Unsupported as error:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
-        raise AssertionError("abort raises") from None
-
-
-async def client_status(state: ServerState, request: Any) -> Any:
-    """The ClientStatusResponse, proxies sorted by id. What is slow is done beside the event loop. Raises Unsupported."""
+async def client_status(state: ServerState, request: Any) -> bytes:
+    """The ClientStatusResponse, proxies sorted by id. It holds the event loop for a stretch at a time. Raises Unsupported."""
     chosen = matcher_of(request.node_matchers)
-    streams = [(stream.status().proxy, stream) for stream in state.streams()]
-    response = csds.ClientStatusResponse()
-    for _, group in groupby(streams, key=lambda one: one[0].id):
-        of_proxy = list(group)
-        proxy = of_proxy[-1][0]
+    streams = [(stream.status(), stream) for stream in state.streams()]
+    parts: list[bytes] = []
+    for _, group in groupby(streams, key=lambda one: one[0].proxy.id):
+        of_proxy = sorted(group, key=lambda one: one[0].connected, reverse=True)
+        proxy = of_proxy[0][0].proxy
         if chosen(_ids_of(proxy)):
-            found = _found([stream for _, stream in of_proxy])
-            message = await asyncio.to_thread(_client_config, proxy, found, bodies=not request.exclude_resource_contents)
-            response.config.append(message)
-    return response
+            found = await _found([stream for _, stream in of_proxy])
+            parts.append(await asyncio.to_thread(_client_config, proxy, found, bodies=not request.exclude_resource_contents))
+    return await asyncio.to_thread(b"".join, parts)
 
 
 class _Found(NamedTuple):
@@ -89,18 +99,23 @@ class _Found(NamedTuple):
     refused: float | None
 
 
-def _found(streams: Sequence[OpenStream]) -> list[_Found]:
-    """Of a resource that several of the proxy's streams have asked for, as the youngest has it."""
-    elapsed = time.time() - asyncio.get_running_loop().time()
+async def _found(streams: Sequence[OpenStream]) -> dict[tuple[str, str], _Found]:
+    """Of the streams of a proxy, the youngest first, whose word counts where several have asked for a resource. By type URL and name."""
+    clock = asyncio.get_running_loop().time
+    elapsed = time.time() - clock()
     found: dict[tuple[str, str], _Found] = {}
-    for stream in sorted(streams, key=lambda stream: stream.status().connected, reverse=True):
-        for of_type in stream.resources():
-            channel = of_type.channel
+    until = clock() + _STRETCH
+    for stream in streams:
+        for channel, resources in stream.resources():
             sent, refused = _times(channel, elapsed)
-            for status in of_type.resources:
-                found.setdefault((channel.type_url, status.name), _Found(channel.type_url, status, sent, refused))
-    order = tuple(names.TYPE_NAMES)
-    return sorted(found.values(), key=lambda one: (order.index(one.type_url) if one.type_url in order else len(order), one.status.name))
+            for status in resources:
+                key = (channel.type_url, status.name)
+                if key not in found:
+                    found[key] = _Found(channel.type_url, status, sent, refused)
+                if clock() >= until:
+                    await asyncio.sleep(0)
+                    until = clock() + _STRETCH
+    return found
 
 
 def _times(channel: ChannelStatus, elapsed: float) -> tuple[float | None, float | None]:
@@ -111,18 +126,20 @@ def _times(channel: ChannelStatus, elapsed: float) -> tuple[float | None, float 
     )
 
 
-def _client_config(proxy: Proxy, found: Iterable[_Found], *, bodies: bool) -> Any:
-    message = csds.ClientConfig(node=_node(proxy))
-    for one in found:
-        message.generic_xds_configs.append(_generic(one, bodies=bodies))
-    return message
+def _client_config(proxy: Proxy, found: Mapping[tuple[str, str], _Found], *, bodies: bool) -> bytes:
+    """A ClientStatusResponse with this one ClientConfig: those of several, one behind the other, are one with all of them."""
+    order = {type_url: place for place, type_url in enumerate(names.TYPE_NAMES)}
+    response = csds.ClientStatusResponse()
+    message = response.config.add(node=_node(proxy))
+    for key in sorted(found, key=lambda key: (order.get(key[0], len(order)), key)):
+        _fill(message.generic_xds_configs.add(), found[key], bodies=bodies)
+    return bytes(response.SerializeToString())
 
 
-def _generic(found: _Found, *, bodies: bool) -> Any:
+def _fill(message: Any, found: _Found, *, bodies: bool) -> None:
     type_url, status = found.type_url, found.status
-    message = csds.ClientConfig.GenericXdsConfig(
-        type_url=type_url, name=status.name, config_status=_CONFIG[status.told], client_status=_CLIENT[status.told]
-    )
+    message.type_url, message.name = type_url, status.name
+    message.config_status, message.client_status = _CONFIG[status.told], _CLIENT[status.told]
     body = None
     if status.resource is not None:
         message.version_info = status.resource.version
@@ -139,7 +156,6 @@ def _generic(found: _Found, *, bodies: bool) -> Any:
             message.error_state.failed_configuration.CopyFrom(body)
         if found.refused is not None:
             message.error_state.last_update_attempt.CopyFrom(timestamp(found.refused))
-    return message
 
 
 def _ids_of(proxy: Proxy) -> tuple[str, ...]:

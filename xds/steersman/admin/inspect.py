@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-from envoy.service.status.v3.csds_pb2_grpc import add_ClientStatusDiscoveryServiceServicer_to_server
 
 from steersman.admin import answers
 from steersman.admin import inspect_pb2 as pb
@@ -62,7 +61,7 @@ async def serve_inspect(state: ServerState, address: str) -> tuple[grpc.aio.Serv
     # Without so_reuseport off, two servers would share the address, and each command would ask one of them by chance.
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     stubs.add_InspectServicer_to_server(Inspect(state), server)
-    add_ClientStatusDiscoveryServiceServicer_to_server(ClientStatus(state), server)
+    server.add_generic_rpc_handlers((ClientStatus(state).handler,))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:

@@ -97,12 +97,15 @@ class Reporter:
             self._turn()
         covered = 0.0
         for cluster in stats:
-            interval = cluster.load_report_interval
-            covered = max(covered, interval.seconds + interval.nanos / 1e9)
+            # Envoy lists every cluster that it has; nearly all of them are idle, and of those as little is read as will do.
             if cluster.upstream_locality_stats:
                 self._add(cluster)
+            elif not cluster.total_dropped_requests:
+                continue
             if cluster.total_dropped_requests:
                 self._drop(cluster)
+            interval = cluster.load_report_interval
+            covered = max(covered, interval.seconds + interval.nanos / 1e9)
         self._seconds[0] += covered or now - (self._began if self.last is None else self.last)
         self.last = now
         for row in self._rows.values():

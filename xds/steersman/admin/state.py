@@ -59,7 +59,7 @@ class OpenStream(Protocol):
     def status(self) -> ConnectionStatus: ...
 
     def resources(self) -> Sequence[TypeResources]:
-        """How far its client is with each resource of each type. Costs O(their number)."""
+        """How far its client is with each resource of each type. Nothing is worked out that isn't taken."""
         ...
 
 

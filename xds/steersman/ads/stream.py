@@ -189,8 +189,8 @@ class Stream(Generic[R]):
         return tuple(channel.status() for channel in self._ordered())
 
     def resources(self) -> tuple[TypeResources, ...]:
-        """How far the client is with each resource of each type, in the same order. Costs O(their number)."""
-        return tuple(resources_of(channel) for channel in self._ordered())
+        """How far the client is with each resource of each type, in the same order. Nothing is worked out that isn't taken."""
+        return tuple((channel.status(), resources_of(channel)) for channel in self._ordered())
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
 

@@ -31,19 +31,13 @@ class ResourceStatus(Row, frozen=True, kw_only=True):
     text: str = ""
 
 
-class TypeResources(Row, frozen=True, kw_only=True):
-    """One type on one stream. `resources`: by name; of a wildcard all there are."""
-
-    channel: ChannelStatus
-    resources: tuple[ResourceStatus, ...]
+TypeResources = tuple[ChannelStatus, Iterator[ResourceStatus]]
+"""One type on one stream."""
 
 
-def resources_of(channel: Channel) -> TypeResources:
-    """How far the client of this channel is with every resource that it asked for. Costs O(their number)."""
-    return TypeResources(channel=channel.status(), resources=tuple(_each(channel)))
-
-
-def _each(channel: Channel) -> Iterator[ResourceStatus]:
+def resources_of(channel: Channel) -> Iterator[ResourceStatus]:
+    """How far the client of this channel is with every resource that it asked for, of a wildcard with all there are, by name. There may be
+    many: they can be taken in stretches, between which the stream goes on. Each is told as it is then."""
     on_its_way = {resource.name: resource for resource in channel.inflight.response.resources} if channel.inflight is not None else {}
     begun = channel.sent is not None or not channel.owed
     names = {*channel.names, *channel.dirty, *(channel.table.names() if channel.wildcard else ())}
