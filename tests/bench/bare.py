@@ -2,8 +2,8 @@
 
 python -m tests.bench.bare grpc|socket     prints its port; sends to everyone, each time that a line with a number of bytes comes
 
-`grpc`: grpc.aio as we use it, one coroutine a stream that reads ACKs as bytes, and a write to each; a first request that
-isn't empty is answered. `socket`: a loop of `socket.send`.
+`grpc`: grpc.aio with the options that we give it, one coroutine a stream that reads ACKs as bytes, and a write to each; a first request
+that isn't empty is answered. `socket`: a loop of `socket.send`.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, Res
 from google.protobuf.any_pb2 import Any as Packed
 
 from steersman.names import EDS
+from steersman.server.transport import OPTIONS
 from tests.bench import processes
 from tests.bench.http2 import Load
 
@@ -114,12 +115,7 @@ async def serve_grpc() -> None:
             pass
         streams.remove(context)
 
-    options = (
-        ("grpc.so_reuseport", 0),
-        ("grpc.server.max_pending_requests", 100_000),
-        ("grpc.server.max_pending_requests_hard_limit", 200_000),
-    )
-    server = grpc.aio.server(options=options)
+    server = grpc.aio.server(options=OPTIONS)
     handler = grpc.method_handlers_generic_handler("bare.Bare", {"Stream": grpc.stream_stream_rpc_method_handler(method)})
     server.add_generic_rpc_handlers((handler,))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)

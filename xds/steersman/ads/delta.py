@@ -68,16 +68,19 @@ class DeltaStream(Stream[DeltaRequested]):
 
     def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:
         batch = channel.settle(hold=hold, removals=removals, limit=LARGE, largest=self._largest)
-        actions += withheld(channel.type_url, batch.withheld)
+        if batch.withheld:
+            actions += withheld(channel.type_url, batch.withheld)
         if not batch and (not channel.owed or (hold is not NOTHING and channel.dirty)):
             return None
         channel.owed = False
-        removed = (*batch.removed, *(name for name, _ in batch.refused))
+        gone: tuple[str, ...] = ()
+        if batch.removed or batch.refused:
+            gone = tuple(sorted((*batch.removed, *(name for name, _ in batch.refused))))
         response = self._shared.response(
             self.variant,
             channel.type_url,
             tuple(batch.resources),
-            tuple(sorted(removed)),
+            gone,
             tuple(batch.refused),
             channel.table.stated,
             channel.ttl,

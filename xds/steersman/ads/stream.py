@@ -271,12 +271,19 @@ class Stream(Generic[R]):
         channels = self._channels
         if self._reopening_until is not None and now >= self._reopening_until:
             self._reopening_until = None
+        changed, alone = None, self._reopening_until is None
         for channel in channels.values():
-            if channel.unsaid:
-                break
-        else:
-            self._warm.until = self._behind.until = self._opening.until = self._remove_at = None
-            return
+            if channel.dirty or channel.owed or channel.sweep is not None:
+                alone = alone and changed is None and channel.type_url != CDS
+                changed = channel
+            elif channel.inflight is not None or channel.waiting:
+                alone = False
+        if changed is None or alone:
+            # Nothing waits for anything. Nearly all changes are such, to endpoints, and go out to all streams.
+            self._push(changed, actions, now)
+            if changed is None or not changed.dirty:
+                self._warm.until = self._behind.until = self._opening.until = self._remove_at = None
+                return
         clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
         unused = self._unused(listeners, routes, now)
         self._push(clusters, actions, now, removals=unused)
