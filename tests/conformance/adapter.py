@@ -35,8 +35,8 @@ class Refusal(Exception):
 class Standing(Place):
     """A stream's place, which tells what the stream subscribes to as soon as that is so."""
 
-    def hold(self, type_url: str, names: frozenset[str] | None) -> None:
-        super().hold(type_url, names)
+    def hold(self, type_url: str, names: frozenset[str] | None, named: frozenset[str]) -> None:
+        super().hold(type_url, names, named)
         assert isinstance(self.serving, States)
         self.serving.heard()
 

@@ -277,7 +277,7 @@ class Histories(RuleBasedStateMachine):
         declared = {name_in(scope, name) for scope in scopes for name in graph.rows(LISTED).get(scope, ())}
         table = place.tables[TYPE]
         assert set(table.names()) == declared
-        held = place.holds.get(TYPE, frozenset())
+        held = place.holds[TYPE].names if TYPE in place.holds else frozenset()
         for name in declared if held is None else held & declared:
             expected = graph.rows(BODIES).get(name)
             if expected is None:

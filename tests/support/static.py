@@ -29,7 +29,7 @@ class Place:
     def tables(self) -> Mapping[str, Table]:
         return self.mesh.tables
 
-    def hold(self, type_url: str, names: frozenset[str] | None) -> None:
+    def hold(self, type_url: str, names: frozenset[str] | None, named: frozenset[str]) -> None:
         self.holds[type_url] = names
 
     def warm(self, clusters: Sequence[str]) -> None:

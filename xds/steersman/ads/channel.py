@@ -8,7 +8,7 @@ from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
 from steersman.model.objects import Row
 from steersman.names import LDS
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import PENDING, Change, Refused, Table, resource_size
+from steersman.snapshot.table import PENDING, Answer, Change, Refused, Table, resource_size
 
 ASKED: Final = ""
 """In place of the version that a client holds (no version is empty): it asked for the name and gets an answer, whatever it holds."""
@@ -226,8 +226,8 @@ class Channel:
 
     def change(self, changes: Sequence[Change]) -> None:
         """The table's content has changed."""
-        for name, old, new in changes:
-            if not (self.wildcard or name in self.names) or name in self.dirty:
+        for name, old, new, by_name in changes:
+            if not (name in self.names or (self.wildcard and not by_name)) or name in self.dirty:
                 continue
             if name in self.waiting:
                 self.dirty[name] = self.waiting.pop(name)
@@ -236,7 +236,7 @@ class Channel:
         if not self.waiting:
             self.waiting = {}
         if self.lingers:
-            for name, old, new in changes:
+            for name, old, new, _ in changes:
                 if new is None and old is not None and self.dirty.get(name):
                     self.lingering[name] = old
 
@@ -245,7 +245,8 @@ class Channel:
         old, self.table = self.table, table
         if not old.ready:
             return
-        for name in {*old.names(), *table.names(), *self.lingering} if self.wildcard and self.sweep is None else self.names:
+        everything = self.wildcard and self.sweep is None
+        for name in {*old.names(), *table.names(), *self.names, *self.lingering} if everything else self.names:
             before, after = old.lookup(name), table.lookup(name)
             if name in self.waiting:
                 self.dirty[name] = self.waiting.pop(name)
@@ -253,6 +254,14 @@ class Channel:
                 self.dirty[name] = before.version if isinstance(before, Resource) else None
             if self.lingers and after is None and isinstance(before, Resource) and self.dirty.get(name):
                 self.lingering[name] = before
+
+    def look_up(self, name: str) -> Answer:
+        """What the client gets of this name, by its wildcard or by its naming it."""
+        return self.table.lookup(name) if name in self.names or not self.wildcard else self.table.listed(name)
+
+    def _by_name(self, name: str) -> Answer:
+        """The same of a name that no wildcard covers; None for any other."""
+        return self.table.lookup(name) if self.table.listed(name) is None else None
 
     # -- what it is to be told ----------------------------------------------------------------------------------------------------
 
@@ -312,7 +321,7 @@ class Channel:
             held = self.dirty[name]
             if held != ASKED and name in hold:
                 continue
-            answer = self.table.lookup(name)
+            answer = self.look_up(name)
             if isinstance(answer, Resource):
                 if answer.version != held and not batch.put(answer, held):
                     break
@@ -344,6 +353,8 @@ class Channel:
         """All that is subscribed, and what lingers, sorted by name. It goes out: only of what lingers is there something left to say."""
         if self.wildcard:
             content: Sequence[Resource] = self.table.content()
+            if besides := [answer for name in self.names if isinstance(answer := self._by_name(name), Resource)]:
+                content = sorted((*content, *besides), key=lambda resource: resource.name)
         else:
             content = [answer for name in sorted(self.names) if isinstance(answer := self.table.lookup(name), Resource)]
         self.lingering = {
@@ -396,7 +407,7 @@ class Channel:
 
     def refuses(self, name: str) -> bool:
         """Whether the client has refused what the table holds now."""
-        answer = self.table.lookup(name)
+        answer = self.look_up(name)
         return isinstance(answer, Resource) and self.rejected.get(name) == answer.version
 
     def status(self) -> ChannelStatus:

@@ -44,7 +44,7 @@ class DeltaStream(Stream[DeltaRequested]):
         channel.owed = channel.owed or (all_wanted and wildcard)
         channel.narrow(wildcard, names - unwanted)
         if wildcard:
-            channel.ask(name for name in unwanted if name in names or channel.table.lookup(name) is not None)
+            channel.ask(name for name in unwanted if name in names or channel.table.listed(name) is not None)
 
     def _reopens(self, type_url: str, now: float) -> None:
         """The client has been at work with another server, or with this one before.

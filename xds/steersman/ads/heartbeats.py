@@ -74,11 +74,10 @@ class Heartbeats:
     def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
         """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
         differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting, **self._kept}
-        if channel.wildcard:
-            content = channel.table.content() if channel.sweep is None else ()
-        else:
-            found = (channel.table.lookup(name) for name in sorted(channel.names))
-            content = tuple(answer for answer in found if isinstance(answer, Resource))
+        content: Sequence[Resource] = channel.table.content() if channel.wildcard and channel.sweep is None else ()
+        named = (channel.look_up(name) for name in sorted(channel.names) if not channel.wildcard or channel.table.listed(name) is None)
+        if besides := [answer for answer in named if isinstance(answer, Resource)]:
+            content = sorted((*content, *besides), key=lambda resource: resource.name)
         if largest is not None:
             content = tuple(resource for resource in content if resource_size(resource) <= largest)
         if not differs:

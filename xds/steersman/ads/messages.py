@@ -116,10 +116,12 @@ class Stale(msgspec.Struct, frozen=True):
 
 
 class Subscribed(msgspec.Struct, frozen=True):
-    """The subscription is now this; what of it is pending is to be computed. None: all there are (and perhaps names that don't exist)."""
+    """The subscription is now this; what of it is pending is to be computed. None: all that a wildcard covers, and besides it `named`,
+    which it covers or not."""
 
     type_url: str
     names: frozenset[str] | None
+    named: frozenset[str] = frozenset()
 
 
 class Withheld(msgspec.Struct, frozen=True):

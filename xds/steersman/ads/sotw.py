@@ -44,7 +44,9 @@ class SotwStream(Stream[Requested]):
             else:
                 channel.sweep = {}
                 channel.ask(names - had)
-        elif not had_all:
+        elif had_all:
+            channel.ask(name for name in names - had if channel.table.listed(name) is None)
+        else:
             channel.ask(names - had)
             may_hold = bool(channel.hint and names) or channel.on_its_way(names - had)
             channel.owed = channel.owed or (full and may_hold)
@@ -67,7 +69,7 @@ class SotwStream(Stream[Requested]):
         if not _known(channel):
             return None
         hint, channel.hint = channel.hint, ""
-        if channel.owed and channel.wildcard and hint and hint == channel.table.version:
+        if channel.owed and channel.wildcard and not channel.names and hint and hint == channel.table.version:
             channel.owed = False  # it reconnects and has the same
         batch = channel.settle(hold=hold, removals=removals, limit=None, largest=None)
         if channel.owed and not (hold is not NOTHING and channel.dirty):
@@ -93,6 +95,6 @@ class SotwStream(Stream[Requested]):
 
 
 def _known(channel: Channel) -> bool:
-    if channel.wildcard:
-        return channel.table.complete
+    if channel.wildcard and not channel.table.complete:
+        return False
     return not any(channel.table.lookup(name) is PENDING for name in channel.names)

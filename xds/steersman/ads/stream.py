@@ -208,7 +208,8 @@ class Stream(Generic[R]):
         self._subscribe(channel, request, first, now)
         if (channel.wildcard, channel.names) != before:
             channel.names = self._shared.names(channel.names)
-            actions.append(Subscribed(request.type_url, None if channel.wildcard else channel.names))
+            names = channel.names
+            actions.append(Subscribed(request.type_url, None, names) if channel.wildcard else Subscribed(request.type_url, names))
         else:
             channel.names = before[1]
         self._push_all(actions, now)

@@ -42,7 +42,7 @@ def resources_of(channel: Channel) -> Iterator[ResourceStatus]:
     begun = channel.sent is not None or not channel.owed
     names = {*channel.names, *channel.dirty, *(channel.table.names() if channel.wildcard else ())}
     for name in sorted(names):
-        answer = channel.table.lookup(name)
+        answer = channel.look_up(name)
         resource = answer if isinstance(answer, Resource) else None
         if name in on_its_way:
             yield ResourceStatus(name=name, told=Told.STALE, resource=on_its_way[name])

@@ -69,13 +69,14 @@ class Offline:
         self._settle()
 
     def served(self, proxy: Proxy, types: Iterable[str]) -> dict[str, tuple[Resource, ...]]:
-        """What a stream of this proxy would be sent that asks for all there is of these types, by type URL, sorted by name."""
+        """What a stream of this proxy would be sent that asks for all there is of these types, by name where it is had by name only; by
+        type URL, sorted by name."""
         place = self._cache.join(proxy.id)
         for type_url in types:
-            self._cache.hold(place, type_url, None)
+            self._cache.hold(place, type_url, None, None)
         self._settle()
         self._stand_in()
-        found = {type_url: tuple(place.tables[type_url].content()) for type_url in types if type_url in place.tables}
+        found = {type_url: tuple(place.tables[type_url].everything()) for type_url in types if type_url in place.tables}
         self._cache.leave(place)
         return found
 

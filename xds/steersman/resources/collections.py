@@ -19,11 +19,12 @@ class PartKey(NamedTuple):
     """Some of the resources of one type. `scope` is one of the scopes of views: what of a standpoint the list depends on, never the proxy.
 
     A proxy's table of a type is made of one or several parts with disjoint names: what is shared by a namespace stands beside what
-    is one workload's, so that neither is repeated.
+    is one workload's, so that neither is repeated. `by_name`: they are had by name only; no wildcard covers them.
     """
 
     type_url: str
     scope: Hashable
+    by_name: bool = False
 
 
 Rows = tuple[tuple[str, NodeRef], ...]

@@ -74,8 +74,9 @@ class Standing(Protocol):
     def tables(self) -> Mapping[str, Table]:
         """By type URL; a type that is missing is not for this proxy."""
 
-    def hold(self, type_url: str, names: frozenset[str] | None) -> None:
-        """Needs exactly these names from now on (None: all there are); what of them is pending arrives as changes."""
+    def hold(self, type_url: str, names: frozenset[str] | None, named: frozenset[str]) -> None:
+        """Needs exactly these names from now on (None: all that a wildcard covers, and `named`); what of them is pending arrives as
+        changes."""
 
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters; its other streams are to be told (`Connection.warm`)."""
@@ -364,7 +365,7 @@ class Connection:
                 self._outbox.append(action)
             case Subscribed():
                 assert self._standing is not None
-                self._standing.hold(action.type_url, action.names)
+                self._standing.hold(action.type_url, action.names, action.named)
             case Acked():
                 pass
             case Nacked():

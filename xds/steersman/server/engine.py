@@ -54,9 +54,9 @@ class Standing:
     def tables(self) -> Mapping[str, LayeredTable]:
         return self.place.tables
 
-    def hold(self, type_url: str, names: Names) -> None:
+    def hold(self, type_url: str, names: Names, named: frozenset[str]) -> None:
         """Needs exactly these names of that type from now on; what they hold arrives as changes."""
-        self._engine.enter(lambda: self._engine.cache.hold(self.place, type_url, names))
+        self._engine.enter(lambda: self._engine.cache.hold(self.place, type_url, names, named))
 
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters: its other streams are told."""

@@ -22,6 +22,17 @@ Names = frozenset[str] | None
 Parts = tuple[PartKey, ...]
 
 
+class Need(NamedTuple):
+    """What a stream needs of a type. `names`: those, or (None) all that a wildcard covers. `named`: with a wildcard, what is subscribed by
+    name besides; None: all that is had by name only."""
+
+    names: Names
+    named: Names = frozenset()
+
+    def of(self, part: PartKey) -> Names:
+        return self.named if part.by_name and self.names is None else self.names
+
+
 class _Part:
     """One manifest with its table, and who needs what of it. `layered`: the layered tables that it is part of."""
 
@@ -29,7 +40,7 @@ class _Part:
 
     def __init__(self, key: PartKey) -> None:
         self.key = key
-        self.table = ResourceTable(key.type_url)
+        self.table = ResourceTable(key.type_url, by_name=key.by_name)
         self.places: dict[Place, None] = {}
         self.layered: dict[Parts, None] = {}
         self.holders: Counter[Names] = Counter()
@@ -48,7 +59,7 @@ class Place:
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
         self.parts: dict[str, Parts] = {}
-        self.holds: dict[str, Names] = {}
+        self.holds: dict[str, Need] = {}
         self.tables: dict[str, LayeredTable] = {}
 
 
@@ -106,16 +117,15 @@ class SnapshotCache:
             del self._places[place.node_id]
         self._graph.release(TABLES_OF, place.node_id)
 
-    def hold(self, place: Place, type_url: str, names: Names) -> None:
-        """The stream needs these names of that type, and no others any more."""
-        parts = place.parts.get(type_url, ())
-        before = type_url in place.holds
+    def hold(self, place: Place, type_url: str, names: Names, named: Names = frozenset()) -> None:
+        """The stream needs these names of that type (see Need), and no others any more."""
+        need = Need(names, named)
         old = place.holds.get(type_url)
-        for part in parts:
-            self._need(self._parts[part], names)
-            if before:
-                self._need_no_more(self._parts[part], old)
-        place.holds[type_url] = names
+        for key in place.parts.get(type_url, ()):
+            self._need(self._parts[key], need.of(key))
+            if old is not None:
+                self._need_no_more(self._parts[key], old.of(key))
+        place.holds[type_url] = need
 
     def _need(self, part: _Part, names: Names) -> None:
         part.holders[names] += 1
@@ -181,7 +191,7 @@ class SnapshotCache:
     def _unhold(self, place: Place, type_url: str, parts: Parts) -> None:
         if type_url in place.holds:
             for key in parts:
-                self._need_no_more(self._parts[key], place.holds[type_url])
+                self._need_no_more(self._parts[key], place.holds[type_url].of(key))
 
     # -- settling -------------------------------------------------------------------------------------------------------------
 
@@ -210,7 +220,7 @@ class SnapshotCache:
             self._use(place, parts)
             if type_url in place.holds:
                 for key in parts:
-                    self._need(self._parts[key], place.holds[type_url])
+                    self._need(self._parts[key], place.holds[type_url].of(key))
             self._left.append((place, type_url, old))
             place.parts[type_url] = parts
 
@@ -293,11 +303,11 @@ class SnapshotCache:
     def _lost(self, key: PartKey, changes: Mapping[PartKey, tuple[Change, ...]]) -> tuple[Change, ...]:
         """All that this part's table said before this generation, as gone."""
         before = {resource.name: resource for resource in self._parts[key].table.content()}
-        for name, old, _ in changes.get(key, ()):
-            before.pop(name, None)
-            if old is not None:
-                before[name] = old
-        return tuple(Change(name, old, None) for name, old in before.items())
+        for change in changes.get(key, ()):
+            before.pop(change.name, None)
+            if change.old is not None:
+                before[change.name] = change.old
+        return tuple(Change(name, old, None, key.by_name) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
         table = self._layered.get(parts)

@@ -41,15 +41,20 @@ Answer = Resource | Refused | Literal[Pending.PENDING] | None
 
 
 class Change(NamedTuple):
-    """One name's content became another. None: missing, or (as `old`) not known until now. Equal versions are no change."""
+    """One name's content became another. None: missing, or (as `old`) not known until now. Equal versions are no change. `by_name`: no
+    wildcard covers it."""
 
     name: str
     old: Resource | None
     new: Resource | None
+    by_name: bool = False
 
 
 class Table(Protocol):
-    """What a stream needs to know of the resources of one type. Reading costs no more than it must: no method copies the content."""
+    """What a stream needs to know of the resources of one type. Reading costs no more than it must: no method copies the content.
+
+    Some resources may be had by name only: no wildcard covers them, and they count in nothing here that speaks of all.
+    """
 
     @property
     def ready(self) -> bool:
@@ -69,11 +74,14 @@ class Table(Protocol):
 
     def lookup(self, name: str) -> Answer: ...
 
+    def listed(self, name: str) -> Answer:
+        """What a wildcard gets of this name."""
+
     def names(self) -> Iterable[str]:
-        """Every declared name, present or pending, in no order."""
+        """Every declared name that a wildcard covers, present or pending, in no order."""
 
     def content(self) -> Sequence[Resource]:
-        """Everything present, sorted by name; one and the same object as long as nothing changes."""
+        """Everything present that a wildcard covers, sorted by name; one and the same object as long as nothing changes."""
 
 
 class ResourceTable:
@@ -81,12 +89,14 @@ class ResourceTable:
 
     Content by name: present, pending or missing. Setting it is atomic: what is refused changes nothing. A resource larger than LARGE is
     kept, since Envoy can take it, but noted in `oversized` (name: bytes), since no gRPC client can; streams withhold it from those.
+    `by_name`: what is here is had by name only, where the table is a part of a layered one.
     """
 
-    __slots__ = ("__weakref__", "_content", "_digest", "_pending", "_sorted", "oversized", "ready", "stated", "type_url")
+    __slots__ = ("__weakref__", "_content", "_digest", "_pending", "_sorted", "by_name", "oversized", "ready", "stated", "type_url")
 
-    def __init__(self, type_url: str) -> None:
+    def __init__(self, type_url: str, *, by_name: bool = False) -> None:
         self.type_url = type_url
+        self.by_name = by_name
         self.ready = False
         self.stated = ""
         self.oversized: dict[str, int] = {}
@@ -110,6 +120,8 @@ class ResourceTable:
 
     def lookup(self, name: str) -> Answer:
         return self._content.get(name) if self.ready else PENDING
+
+    listed = lookup
 
     def names(self) -> Iterable[str]:
         return self._content.keys()
@@ -182,7 +194,7 @@ class ResourceTable:
         self._digest = (self._digest + digest_of(name, resource.version)) & _MASK
         if (size := resource_size(resource)) > LARGE:
             self.oversized[name] = size
-        return Change(name, old, resource)
+        return Change(name, old, resource, self.by_name)
 
     def _remove(self, name: str) -> Change | None:
         if name not in self._content:
@@ -190,9 +202,9 @@ class ResourceTable:
         old = self._content.pop(name)
         if old is PENDING:
             self._pending -= 1
-            return Change(name, None, None)
+            return Change(name, None, None, self.by_name)
         self._retract(old)
-        return Change(name, old, None)
+        return Change(name, old, None, self.by_name)
 
     def _retract(self, old: Resource) -> None:
         self._digest = (self._digest - digest_of(old.name, old.version)) & _MASK
@@ -203,26 +215,28 @@ class LayeredTable:
     """Several tables of one type, with disjoint names, seen as one: what is shared by many stands beside what is one workload's own.
 
     Nothing is copied: a change of a part is seen at once. Streams that stand here are told the parts' changes. Without parts it is ready
-    and empty: what a proxy is told of a type that is not for it.
+    and empty: what a proxy is told of a type that is not for it. `parts`: what a wildcard covers; `by_name`: the others.
     """
 
-    __slots__ = ("__weakref__", "_joined", "_made_of", "parts")
+    __slots__ = ("__weakref__", "_all", "_joined", "_made_of", "by_name", "parts")
 
     def __init__(self, parts: Iterable[ResourceTable] = ()) -> None:
-        self.parts = tuple(parts)
+        self._all = tuple(parts)
+        self.parts = tuple(part for part in self._all if not part.by_name)
+        self.by_name = tuple(part for part in self._all if part.by_name)
         self._made_of: tuple[Sequence[Resource], ...] = ()
         self._joined: tuple[Resource, ...] = ()
 
     @property
     def ready(self) -> bool:
-        for part in self.parts:  # noqa: SIM110 - asked for each push: all() over a generator takes three times as long
+        for part in self._all:  # noqa: SIM110 - asked for each push: all() over a generator takes three times as long
             if not part.ready:
                 return False
         return True
 
     @property
     def complete(self) -> bool:
-        return all(part.complete for part in self.parts)
+        return self.ready and all(part.complete for part in self.parts)
 
     @property
     def version(self) -> str:
@@ -233,6 +247,12 @@ class LayeredTable:
         return ""
 
     def lookup(self, name: str) -> Answer:
+        for part in self._all:
+            if (answer := part.lookup(name)) is not None:
+                return answer
+        return None
+
+    def listed(self, name: str) -> Answer:
         for part in self.parts:
             if (answer := part.lookup(name)) is not None:
                 return answer
@@ -248,6 +268,10 @@ class LayeredTable:
             self._joined = tuple(sorted((resource for part in parts for resource in part), key=_NAME))
             self._made_of = parts
         return self._joined
+
+    def everything(self) -> Sequence[Resource]:
+        """Everything present, what is had by name only as well, sorted by name."""
+        return sorted((*self.content(), *(resource for part in self.by_name for resource in part.content())), key=_NAME)
 
 
 class RefusedTable:
@@ -265,6 +289,8 @@ class RefusedTable:
 
     def lookup(self, name: str) -> Answer:
         return self._refused
+
+    listed = lookup
 
     def names(self) -> Iterable[str]:
         return ()
