@@ -13,9 +13,11 @@ from steersman.model.proxy import Interception, Proxy, ProxyType
 ID = "sidecar~10.10.0.5~reviews-v1.shop~shop.svc.cluster.local"
 
 
-def parsed(node_id: str = ID, peer: str = "ipv4:192.0.2.1:4711", locality: dict[str, str] | None = None, **metadata: Any) -> Proxy:
+def parsed(
+    node_id: str = ID, peer: str = "ipv4:192.0.2.1:4711", locality: dict[str, str] | None = None, *, delta: bool = True, **metadata: Any
+) -> Proxy:
     node = ParseDict({"id": node_id, "metadata": metadata, "locality": locality or {}}, base_pb2.Node())
-    return proxy_of(node, peer)
+    return proxy_of(node, peer, delta=delta)
 
 
 def test_a_node_that_says_everything() -> None:
@@ -119,6 +121,18 @@ def test_a_network_view_is_a_list_or_a_comma_separated_string(given: object, see
 )
 def test_a_flag_is_a_boolean_or_its_word(given: object, taken: bool) -> None:
     assert parsed(UNPRIVILEGED_PORTS=given).unprivileged_ports is taken
+
+
+def test_clusters_on_demand_are_for_sidecars_that_speak_delta_and_others_are_told() -> None:
+    assert parsed(ON_DEMAND_CLUSTERS="true").on_demand_clusters
+    assert not parsed(ON_DEMAND_CLUSTERS="false").on_demand_clusters
+    for proxy, why in (
+        (parsed("router~10.0.0.1~gw.istio-system~x", ON_DEMAND_CLUSTERS=True), "it is for sidecars, and this is a router"),
+        (parsed(ON_DEMAND_CLUSTERS=True, GENERATOR="grpc"), "a gRPC client asks for what it needs anyway"),
+        (parsed(delta=False, ON_DEMAND_CLUSTERS=True), "Envoy asks for single clusters with delta (DELTA_GRPC) only"),
+    ):
+        assert not proxy.on_demand_clusters
+        assert f"ON_DEMAND_CLUSTERS: ignored, since {why}" in proxy.inferred
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,12 @@ ROWS: list[Sequence[Row]] = [
         gateway("east", "gw", SERVER, PLAIN),
         gateway("east", "gw", PLAIN),
     ],
-    [sidecar(), sidecar(network=NetworkID("network-west")), sidecar(network_view=(NetworkID("network-east"),))],
+    [
+        sidecar(),
+        sidecar(network=NetworkID("network-west")),
+        sidecar(network_view=(NetworkID("network-east"),)),
+        sidecar(on_demand_clusters=True),
+    ],
     [bound("10.0.0.1", name="r1", outbound_address="127.0.0.7"), bound("10.0.0.1", name="r1", unprivileged_ports=True)],
     [router(labels=(("istio", "eastwest"),)), router()],
     [sidecar("10.0.0.7", name="grpc", generator="grpc")],

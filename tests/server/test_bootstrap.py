@@ -39,6 +39,7 @@ def test_envoy_accepts_every_form_of_address_in_both_modes(mode: Mode, xds: str,
             outbound_address="127.0.0.2",
             app_address="127.0.0.1",
             unprivileged_ports=True,
+            on_demand_clusters=True,
         ),
     )
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))

@@ -3,20 +3,26 @@
 import asyncio
 import http.client
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Self
 
 import pytest
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.http.on_demand.v3.on_demand_pb2 import OnDemand as OnDemandFilter
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 
 from steersman.ads.messages import Variant
 from steersman.names import CDS, EDS, LDS, RDS, SDS
+from steersman.resources.resource import Resource
 from tests.support.live import clusters, listeners
 from tests.support.running import free_port, http_app
 from tests.support.static import static_server, until
-from tests.support.tables import APPS, OVER_ADS, PROXY, acked, at, cluster, endpoints, listener, route, sees, settles, wave
-from tests.support.xds import Mesh
+from tests.support.tables import APPS, OVER_ADS, PROXY, acked, at, cluster, endpoints, listener, made, route, sees, settles, wave
+from tests.support.xds import Mesh, OnDemand
 
 pytestmark = pytest.mark.envoy
 
@@ -207,3 +213,73 @@ async def test_c57_who_comes_back_keeps_what_it_holds(tmp_path: Path) -> None:
             assert again.counters.pushed_resources.total() == 0
             assert clusters(envoy) == {"a"}
             assert (await asyncio.to_thread(envoy.stats, "cluster_removed$"))["cluster_manager.cluster_removed"] == 0
+
+
+def asking_listener(name: str, port: int) -> Resource:
+    """Sends each request to the cluster that its header x-cluster names, which it asks for if it isn't there."""
+    source = {"source": {**OVER_ADS}, "timeout": "5s"}
+    filters = [
+        {"name": "on_demand", "typed_config": {"@type": f"type.googleapis.com/{OnDemandFilter.DESCRIPTOR.full_name}", "odcds": source}},
+        {"name": "router", "typed_config": {"@type": f"type.googleapis.com/{Router.DESCRIPTOR.full_name}"}},
+    ]
+    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster_header": "x-cluster"}}]}
+    manager = {
+        "@type": f"type.googleapis.com/{HttpConnectionManager.DESCRIPTOR.full_name}",
+        "stat_prefix": name,
+        "route_config": {"name": "static", "virtual_hosts": [host]},
+        "http_filters": filters,
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return made(Listener(), name, {"address": {"socket_address": {"address": PROXY, "port_value": port}}, "filter_chains": [chain]})
+
+
+def ask_for(port: int, wanted: str) -> tuple[int, float]:
+    """The status of a request that is to go to that cluster, and the seconds that it took."""
+    connection = http.client.HTTPConnection(PROXY, port, timeout=10)
+    try:
+        started = time.monotonic()
+        connection.request("GET", "/", headers={"x-cluster": wanted})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, time.monotonic() - started
+    finally:
+        connection.close()
+
+
+async def test_c58_a_cluster_is_had_when_it_is_asked_for_and_the_rest_is_not(tmp_path: Path) -> None:
+    mesh = OnDemand()
+    port, app = free_port(PROXY), free_port(APPS)
+    wave(
+        mesh,
+        {CDS: [cluster("fixed")], EDS: [endpoints(name, app) for name in ("fixed", "on-1", "on-2")], LDS: [asking_listener("l", port)]},
+    )
+    mesh.demand(cluster("on-1"), cluster("on-2"))
+    with http_app(APPS, app):
+        async with static_server(mesh) as server, at(server, Variant.DELTA, tmp_path) as envoy:
+            await settles(envoy, server)
+            assert clusters(envoy) == {"fixed"}
+            assert (await asyncio.to_thread(ask_for, port, "on-1"))[0] == 200
+            assert clusters(envoy) == {"fixed", "on-1"}
+            status, seconds = await asyncio.to_thread(ask_for, port, "on-none")
+            assert status == 503
+            assert seconds < 2, "it is told at once that there is none, and waits 5 s otherwise"
+            mesh.demand(cluster("on-1", connect_timeout="3s"), cluster("on-2", connect_timeout="3s"))
+            await settles(envoy, server)
+            assert server.counters.pushed_resources["cds"] == 3
+            assert (await asyncio.to_thread(envoy.stats, "cluster_modified$"))["cluster_manager.cluster_modified"] == 1
+            await server.xds.drain(0.1)
+            await server.xds.stop()
+            wave(mesh, {CDS: [cluster("late")], EDS: [endpoints("late", app)]})
+            async with static_server(mesh, port=int(server.address.rpartition(":")[2])) as again:
+                await sees(lambda: clusters(envoy) == {"fixed", "on-1", "late"}, 20)
+                await settles(envoy, again)
+                assert again.counters.pushed_resources["cds"] == 1
+                assert again.places[0].holds[CDS] is None
+                mesh.demand(cluster("on-none"))
+                wave(mesh, {EDS: [endpoints("on-none", app)]})
+                await sees(lambda: "on-none" in clusters(envoy))
+                assert (await asyncio.to_thread(ask_for, port, "on-none"))[0] == 200, "it came without being asked for again"
+                mesh.demand(gone=["on-1"])
+                await sees(lambda: "on-1" not in clusters(envoy))
+                assert (await asyncio.to_thread(ask_for, port, "on-1"))[0] == 503
+                assert (await asyncio.to_thread(ask_for, port, "on-2"))[0] == 200

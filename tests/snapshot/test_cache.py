@@ -57,7 +57,7 @@ class Mesh:
     @staticmethod
     def tables(read: Reader, node_id: str) -> tuple[tuple[PartKey, ...], ...]:
         scopes = read(SCOPES, node_id)
-        return (tuple(PartKey(TYPE, scope) for scope in scopes),) if scopes else ()
+        return (tuple(PartKey(TYPE, scope, by_name=scope.startswith("on-")) for scope in scopes),) if scopes else ()
 
     def publish(self) -> Published:
         changed: dict[NodeRef, None] = {}
@@ -112,6 +112,57 @@ def test_what_nobody_holds_is_not_computed(mesh: Mesh) -> None:
     mesh.cache.leave(place)
     mesh.publish()
     assert mesh.graph.size == 0
+
+
+def test_of_what_is_had_by_name_only_that_is_computed_which_is_named(mesh: Mesh) -> None:
+    mesh.graph.put(SCOPES, "p", ("on-demand", "own"))
+    mesh.graph.put(LISTED, "on-demand", ("a", "b"))
+    for name in ("on-demand.a", "on-demand.b"):
+        mesh.graph.put(BODIES, name, name.encode())
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None)
+    mesh.publish()
+    table = place.tables[TYPE]
+    assert (table.complete, [found.name for found in table.content()]) == (True, ["own.x"])
+    assert (body(place, "on-demand.a"), table.listed("on-demand.a")) == (PENDING, None)
+    mesh.cache.hold(place, TYPE, None, frozenset({"on-demand.a", "absent"}))
+    (told,) = mesh.publish().changes
+    assert [(change.name, change.by_name) for change in told.changes] == [("on-demand.a", True)]
+    assert (body(place, "on-demand.a"), body(place, "on-demand.b"), body(place, "absent")) == (b"on-demand.a", PENDING, None)
+    assert [found.name for found in table.everything()] == ["on-demand.a", "own.x"]
+    mesh.graph.put(BODIES, "on-demand.b", b"2")
+    mesh.graph.put(BODIES, "on-demand.a", b"2")
+    (told,) = mesh.publish().changes
+    assert [change.name for change in told.changes] == ["on-demand.a"]
+    mesh.graph.put(LISTED, "on-demand", ())
+    (told,) = mesh.publish().changes
+    assert {(change.name, change.by_name) for change in told.changes} == {("on-demand.a", True), ("on-demand.b", True)}
+    mesh.cache.leave(place)
+    mesh.publish()
+    assert mesh.graph.size == 0
+
+
+def test_all_that_is_had_by_name_only_can_be_asked_for(mesh: Mesh) -> None:
+    mesh.graph.put(SCOPES, "p", ("on-demand", "own"))
+    mesh.graph.put(LISTED, "on-demand", ("a",))
+    mesh.graph.put(BODIES, "on-demand.a", b"a")
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None, None)
+    mesh.publish()
+    assert [found.name for found in place.tables[TYPE].everything()] == ["on-demand.a", "own.x"]
+
+
+def test_who_leaves_what_is_had_by_name_only_is_told_so(mesh: Mesh) -> None:
+    mesh.graph.put(SCOPES, "p", ("on-demand", "own"))
+    mesh.graph.put(LISTED, "on-demand", ("a",))
+    mesh.graph.put(BODIES, "on-demand.a", b"a")
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None, frozenset({"on-demand.a"}))
+    mesh.publish()
+    mesh.graph.put(SCOPES, "p", ("own",))
+    (told,) = mesh.publish().changes
+    assert told.moved
+    assert [(change.name, change.new, change.by_name) for change in told.changes] == [("on-demand.a", None, True)]
 
 
 def test_two_streams_of_one_proxy_both_get_tables(mesh: Mesh) -> None:

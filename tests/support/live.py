@@ -179,6 +179,7 @@ class Workload(NamedTuple):
     mode: Mode = Mode.DELTA
     account: str = ""
     namespace: str = NAMESPACE
+    on_demand: bool = False
 
     @property
     def ip(self) -> str:
@@ -208,6 +209,7 @@ class Workload(NamedTuple):
             interception=Interception.NONE if self.type == "sidecar" else Interception.REDIRECT,
             outbound_address=self.outbound,
             app_address=self.app,
+            on_demand_clusters=self.on_demand,
         )
 
     def bootstrap(self, xds: str) -> dict[str, Any]:

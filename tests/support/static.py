@@ -27,7 +27,7 @@ class Place:
 
     @property
     def tables(self) -> Mapping[str, Table]:
-        return self.mesh.tables
+        return self.mesh.served
 
     def hold(self, type_url: str, names: frozenset[str] | None, named: frozenset[str]) -> None:
         self.holds[type_url] = names

@@ -1,6 +1,6 @@
 """Resources of a few letters, a mesh of tables, and transcripts: what goes into a stream, what it does, in words that fit a line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from steersman.ads.delta import DeltaStream
@@ -9,7 +9,7 @@ from steersman.ads.sotw import SotwStream
 from steersman.ads.stream import Stream
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.resources.resource import Resource, of_parts
-from steersman.snapshot.table import Change, ResourceTable
+from steersman.snapshot.table import Change, LayeredTable, ResourceTable, Table
 
 TYPES = (CDS, EDS, LDS, RDS, SDS)
 BAD = ErrorDetail(13, "it is bad")
@@ -69,6 +69,11 @@ class Mesh:
             for table in self.tables.values():
                 table.replace(())
 
+    @property
+    def served(self) -> Mapping[str, Table]:
+        """What streams stand at."""
+        return self.tables
+
     def put(self, type_url: str, *specs: str) -> None:
         """Sets these, and lets the others be."""
         self.tell({type_url: self.tables[type_url].apply(resources(*specs))})
@@ -103,14 +108,32 @@ class Mesh:
         return self.delta(**options) if variant is Variant.DELTA else self.sotw(**options)
 
     def sotw(self, **options: Any) -> "SotwClient":
-        stream = SotwStream(self.tables, **options)
+        stream = SotwStream(self.served, **options)
         self.streams.append(stream)
         return SotwClient(stream)
 
     def delta(self, **options: Any) -> "DeltaClient":
-        stream = DeltaStream(self.tables, **options)
+        stream = DeltaStream(self.served, **options)
         self.streams.append(stream)
         return DeltaClient(stream)
+
+
+class OnDemand(Mesh):
+    """Beside the clusters that a wildcard covers there are those in `named`, which are had by name only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named = ResourceTable(CDS, by_name=True)
+        self.named.replace(())
+        self._clusters = LayeredTable([self.named, self.tables[CDS]])
+
+    @property
+    def served(self) -> Mapping[str, Table]:
+        return {**self.tables, CDS: self._clusters}
+
+    def demand(self, *put: Resource, gone: Iterable[str] = ()) -> None:
+        """Sets and removes some that are had by name only."""
+        self.tell({CDS: self.named.apply(put, remove=gone)})
 
 
 class Client(Generic[R]):

@@ -220,6 +220,22 @@ def test_bound_listeners_stand_on_one_address_and_know_services_by_port() -> Non
     assert found.refused == ()
 
 
+@pytest.mark.parametrize("make", [sidecar, bound])
+def test_who_fetches_clusters_on_demand_differs_by_its_listeners_alone(make: Any) -> None:
+    mesh = east(service("east", "web", ports=(http(9080),)), service("east", "db", cluster_ips=("10.1.0.3",), ports=(tcp(),)))
+    plain, fetching = make(), make("10.0.0.8", on_demand_clusters=True)
+    of_all, found = ports_of(mesh, plain), ports_of(mesh, fetching)
+    asking = [listener for listener in found.listeners if not isinstance(listener, CaptureListener)]
+    assert [listener.on_demand for listener in asking] == [True, True]
+    assert [listener.name for listener in found.listeners] == [listener.name for listener in of_all.listeners]
+    assert found.http == of_all.http
+    here, there = mesh.ask(OUTBOUNDS, plain.id), mesh.ask(OUTBOUNDS, fetching.id)
+    assert here is not None
+    assert there is not None
+    assert here != there
+    assert routes_scope(here) == routes_scope(there)
+
+
 def test_a_bound_tcp_listener_is_named_by_the_first_address_that_the_proxy_knows_its_service_by() -> None:
     mesh = east(
         service("east", "db", cluster_ips=("fd00::3", "10.1.0.3", "10.1.0.4"), ports=(tcp(3306),)),

@@ -60,21 +60,21 @@ def opening(variant: Variant, raw: bytes, peer: str) -> Opening:
     Raises ProtocolError if it can't be decoded, or doesn't say who the client is.
     """
     message = _parsed(discovery_pb2.DeltaDiscoveryRequest if variant is Variant.DELTA else discovery_pb2.DiscoveryRequest, raw)
-    proxy, agent = introduced(message, peer)
+    proxy, agent = introduced(message, peer, delta=variant is Variant.DELTA)
     grpc = proxy.generator == "grpc" or agent.startswith("gRPC")
     request: Request = _delta_requested(message) if variant is Variant.DELTA else _requested(message)
     mortal = not grpc and (variant is Variant.DELTA or _WRAPPING in message.node.client_features)
     return Opening(request, proxy, agent, _LARGEST_FOR_GRPC if grpc else None, mortal)
 
 
-def introduced(message: Any, peer: str) -> tuple[Proxy, str]:
-    """Who sent a first request of any service, and its name and version. Raises ProtocolError if it doesn't say."""
+def introduced(message: Any, peer: str, *, delta: bool = True) -> tuple[Proxy, str]:
+    """Who sent a first request of any service, and its name and version. `delta`: see proxy_of. Raises ProtocolError if it doesn't say."""
     if not message.HasField("node"):
         raise ProtocolError("INVALID_ARGUMENT", "the first request of a stream has no node; send it at least there")
     if not 0 < len(message.node.id) <= _LONGEST_ID:
         text = f"the node has an id of {len(message.node.id)} characters; give it one of 1 to {_LONGEST_ID}"
         raise ProtocolError("INVALID_ARGUMENT", text)
-    return proxy_of(message.node, peer), agent_of(message.node)
+    return proxy_of(message.node, peer, delta=delta), agent_of(message.node)
 
 
 def encode(send: Send) -> bytes:

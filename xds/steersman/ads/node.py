@@ -21,6 +21,7 @@ _OURS: Final = frozenset(
         "LABELS",
         "NAMESPACE",
         "NETWORK",
+        "ON_DEMAND_CLUSTERS",
         "OUTBOUND_ADDRESS",
         "REQUESTED_NETWORK_VIEW",
         "SERVICE_ACCOUNT",
@@ -38,8 +39,8 @@ _MOST_LABELS: Final = 512
 T = TypeVar("T")
 
 
-def proxy_of(node: Any, peer: str) -> Proxy:
-    """The proxy that this Node describes. `peer`: its address as gRPC writes it, for when the Node has none.
+def proxy_of(node: Any, peer: str, *, delta: bool = True) -> Proxy:
+    """The proxy that this Node describes. `peer`: its address as gRPC writes it, for when the Node has none. `delta`: what it speaks.
 
     What is missing or of the wrong type is filled in by rule and named in `inferred`; nothing here fails.
     """
@@ -79,6 +80,7 @@ def proxy_of(node: Any, peer: str) -> Proxy:
         outbound_address=metadata.address("OUTBOUND_ADDRESS", "127.0.0.1"),
         app_address=metadata.address("APP_ADDRESS", "127.0.0.1"),
         unprivileged_ports=metadata.flag("UNPRIVILEGED_PORTS"),
+        on_demand_clusters=_on_demand(metadata, known, delta),
         bare=bare,
         inferred=tuple(inferred),
     )
@@ -92,6 +94,22 @@ def agent_of(node: Any) -> str:
     else:
         version = node.user_agent_version
     return f"{node.user_agent_name} {version}".strip()[:_LONGEST_AGENT]
+
+
+def _on_demand(metadata: "_Metadata", known: NodeID | None, delta: bool) -> bool:
+    """Whether it asks for each cluster when it needs it. Who can't is told."""
+    if not metadata.flag("ON_DEMAND_CLUSTERS"):
+        return False
+    why = ""
+    if metadata.text("GENERATOR") == "grpc":
+        why = "a gRPC client asks for what it needs anyway"
+    elif known is not None and known.type is not ProxyType.SIDECAR:
+        why = f"it is for sidecars, and this is a {known.type}"
+    elif not delta:
+        why = "Envoy asks for single clusters with delta (DELTA_GRPC) only"
+    if why:
+        metadata.inferred.append(f"ON_DEMAND_CLUSTERS: ignored, since {why}")
+    return not why
 
 
 def _identity(node_id: str, inferred: list[str]) -> NodeID | None:

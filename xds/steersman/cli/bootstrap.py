@@ -64,6 +64,9 @@ def add_parser(commands: Commands) -> None:
     )
     node.add_argument("--app-address", default="", metavar="IP", help="with NONE: where the application listens (APP_ADDRESS)")
     node.add_argument("--unprivileged-ports", action="store_true", help="with NONE: ports under 1024 can be bound (UNPRIVILEGED_PORTS)")
+    node.add_argument(
+        "--on-demand-clusters", action="store_true", help="a sidecar with delta: fetch a cluster when it is called (ON_DEMAND_CLUSTERS)"
+    )
     add_output(parser, ("json", "yaml"), "json")
 
 
@@ -114,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
             outbound_address=args.outbound_address,
             app_address=args.app_address,
             unprivileged_ports=args.unprivileged_ports,
+            on_demand_clusters=args.on_demand_clusters,
         ),
     )
     show(structured(bootstrap, args.output))

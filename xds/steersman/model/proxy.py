@@ -45,6 +45,7 @@ class Proxy(Row, frozen=True, kw_only=True):
     outbound_address: str = "127.0.0.1"
     app_address: str = "127.0.0.1"
     unprivileged_ports: bool = False
+    on_demand_clusters: bool = False
     bare: bool = False
     inferred: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFil
 from envoy.config.rbac.v3 import rbac_pb2 as rules
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
+from envoy.extensions.filters.http.on_demand.v3.on_demand_pb2 import OnDemand, OnDemandCds
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
@@ -29,6 +30,9 @@ CONNECT_ATTEMPTS = 3
 """How many endpoints a TCP connection tries before it gives up: nothing was sent yet, so trying another is safe."""
 
 _FOREVER = Duration()
+_FETCH = Duration(seconds=5)
+"""How long what is on its way waits for a cluster on demand. What doesn't exist is said so at once: only a server that is away takes so
+long."""
 _MARK = 1337
 """Of connections that keep their client's address (TPROXY); the workload's routing rules know it by this, as Istio's do."""
 
@@ -36,13 +40,15 @@ _MARK = 1337
 # -- what a connection becomes ------------------------------------------------------------------------------------------------
 
 
-def tcp_proxy(cluster: str, stat_prefix: str = "", metadata: Metadata | None = None) -> Filter:
-    """Hands the connection's bytes to the cluster; with `metadata` only to an endpoint that has it."""
+def tcp_proxy(cluster: str, stat_prefix: str = "", metadata: Metadata | None = None, *, on_demand: bool = False) -> Filter:
+    """Hands the connection's bytes to the cluster; with `metadata` only to an endpoint that has it. `on_demand`: where the cluster isn't
+    there it is asked for, and the connection waits."""
     config = TcpProxy(
         stat_prefix=stat_prefix or cluster,
         cluster=cluster,
         metadata_match=metadata,
         max_connect_attempts=UInt32Value(value=CONNECT_ATTEMPTS),
+        on_demand=TcpProxy.OnDemand(odcds_config=over_ads(), timeout=_FETCH) if on_demand else None,
     )
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(config))
 
@@ -69,9 +75,13 @@ def only_sni(prefix: str, stat_prefix: str) -> Filter:
     return Filter(name="envoy.filters.network.rbac", typed_config=packed(config))
 
 
-def http_routed_by(route: str, stat_prefix: str, *, edge: bool = False, tells_peer: bool = False) -> Filter:
-    """HTTP by the route of that name, which comes over ADS. See `http_manager`."""
+def http_routed_by(route: str, stat_prefix: str, *, edge: bool = False, tells_peer: bool = False, on_demand: bool = False) -> Filter:
+    """HTTP by the route of that name, which comes over ADS. See `http_manager`. `on_demand`: where the cluster of a request isn't there it
+    is asked for, and the request waits."""
     manager = http_manager(stat_prefix, edge=edge, tells_peer=tells_peer)
+    if on_demand:
+        asking = packed(OnDemand(odcds=OnDemandCds(source=over_ads(), timeout=_FETCH)))
+        manager.http_filters.insert(0, HttpFilter(name="envoy.filters.http.on_demand", typed_config=asking))
     manager.rds.CopyFrom(over_rds(route))
     return _http(manager)
 

@@ -105,7 +105,7 @@ def _http_bound(key: HTTPListener) -> Listener:
 
 
 def _http(key: HTTPListener) -> Filter:
-    return http_routed_by(outbound_route(key.port), f"outbound_{key.name}")
+    return http_routed_by(outbound_route(key.port), f"outbound_{key.name}", on_demand=key.on_demand)
 
 
 def _tcp(key: TCPListener) -> Listener:
@@ -114,7 +114,7 @@ def _tcp(key: TCPListener) -> Listener:
     if key.pod:
         metadata = Metadata()
         metadata.filter_metadata[LB_METADATA].update({POD_ADDRESS: key.address})
-    chain = _chain("tcp", offering(MESH_ALPN), tcp_proxy(key.cluster, metadata=metadata))
+    chain = _chain("tcp", offering(MESH_ALPN), tcp_proxy(key.cluster, metadata=metadata, on_demand=key.on_demand))
     listener = listening(key.name, [tcp_address(key.address, key.port)], filter_chains=[chain])
     if key.bound:
         return bound(listener)

@@ -103,7 +103,7 @@ def _sidecar_tables(read: Reader, standpoint: Standpoint, outbound: Outbound, in
     fixed = FixedClusters((BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH) if captured else (BLACK_HOLE, PASSTHROUGH))
     of_workload = () if inbound is None else (inbound,)
     return (
-        _parts(CDS, OutboundClusters(standpoint.namespace), fixed, *of_workload),
+        (PartKey(CDS, OutboundClusters(standpoint.namespace), by_name=outbound.on_demand), *_parts(CDS, fixed, *of_workload)),
         _parts(EDS, _endpoints(read, standpoint)),
         _parts(LDS, outbound, *of_workload),
         _parts(RDS, routes_scope(outbound)),

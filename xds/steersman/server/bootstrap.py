@@ -101,6 +101,7 @@ def node_metadata(
     outbound_address: str = "",
     app_address: str = "",
     unprivileged_ports: bool = False,
+    on_demand_clusters: bool = False,
 ) -> dict[str, Any]:
     """Node metadata under Istio's names; what is empty is left out, so that the control plane infers it and says so."""
     metadata: dict[str, Any] = {
@@ -117,6 +118,7 @@ def node_metadata(
         "OUTBOUND_ADDRESS": outbound_address,
         "APP_ADDRESS": app_address,
         "UNPRIVILEGED_PORTS": "true" if unprivileged_ports else "",
+        "ON_DEMAND_CLUSTERS": "true" if on_demand_clusters else "",
     }
     return {key: value for key, value in metadata.items() if value}
 

@@ -26,11 +26,12 @@ class CaptureListener(NamedTuple):
 
 class HTTPListener(NamedTuple):
     """All HTTP services on one port number, told apart by Host. `bind`: the address to bind really; "" for captured connections to any
-    address of `families`."""
+    address of `families`. `on_demand`: the cluster that a request goes to is asked for when it isn't there."""
 
     port: int
     families: frozenset[IPFamily]
     bind: str = ""
+    on_demand: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +41,7 @@ class HTTPListener(NamedTuple):
 class TCPListener(NamedTuple):
     """One address of a TCP service. `cluster`: where it leads. `bound`: really bound, not only matched by the destination of captured
     connections, which its name doesn't tell: `vip` is the service's own address then, "" where it has none. `pod`: the address is a pod's
-    of a headless service, and only that pod may answer."""
+    of a headless service, and only that pod may answer. `on_demand`: the cluster is asked for when it isn't there."""
 
     address: str
     port: int
@@ -48,6 +49,7 @@ class TCPListener(NamedTuple):
     bound: bool = False
     pod: bool = False
     vip: str = ""
+    on_demand: bool = False
 
     @property
     def name(self) -> str:

@@ -41,7 +41,9 @@ def outbound_of(read: Reader, node: str) -> Outbound | None:
     if proxy is None or standpoint is None or not is_sidecar(proxy):
         return None
     interception = interception_of(proxy)
-    scope = Outbound(standpoint.namespace, standpoint.cluster, standpoint.network, standpoint.families, interception)
+    scope = Outbound(
+        standpoint.namespace, standpoint.cluster, standpoint.network, standpoint.families, interception, on_demand=proxy.on_demand_clusters
+    )
     if interception is not Interception.NONE:
         return scope
     bind = proxy.outbound_address
@@ -53,8 +55,8 @@ def outbound_of(read: Reader, node: str) -> Outbound | None:
 
 
 def routes_scope(scope: Outbound) -> Outbound:
-    """What of the scope its routes depend on: not the address that its listeners bind."""
-    return scope._replace(bind="", taken=())
+    """What of the scope its routes depend on: not the address that its listeners bind, nor when the clusters come."""
+    return scope._replace(bind="", taken=(), on_demand=False)
 
 
 def family_of(address: str) -> IPFamily:
@@ -152,8 +154,9 @@ def _captured(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> 
             if holder != asker:
                 at = f"{listener.address}:{listener.port}"
                 refused.append(Refused(service=asker, reason=Refusal.ADDRESS_TAKEN, at=at, holder=holder))
-    capture = CaptureListener(scope.families, scope.interception is Interception.TPROXY)
-    return [capture, *(HTTPListener(number, scope.families) for number in http), *(listener for _, listener in held.values())], http
+    by_number = (HTTPListener(number, scope.families, on_demand=scope.on_demand) for number in http)
+    at_addresses = (listener._replace(on_demand=True) if scope.on_demand else listener for _, listener in held.values())
+    return [CaptureListener(scope.families, scope.interception is Interception.TPROXY), *by_number, *at_addresses], http
 
 
 def _bound(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tuple[list[OutboundListener], _HTTP]:
@@ -166,11 +169,11 @@ def _bound(scope: Outbound, claims: list[Claims], refused: list[Refused]) -> tup
             number = by_host.service.port
             if _may_bind(scope, by_host.service, holders, number in http, refused):
                 if number not in http:
-                    listeners.append(HTTPListener(number, frozenset(), scope.bind))
+                    listeners.append(HTTPListener(number, frozenset(), scope.bind, scope.on_demand))
                 http.setdefault(number, []).append(by_host)
         for asker, cluster, vip in claim.named:
             if _may_bind(scope, asker, holders, False, refused):
-                listeners.append(TCPListener(scope.bind, asker.port, cluster, bound=True, vip=vip))
+                listeners.append(TCPListener(scope.bind, asker.port, cluster, bound=True, vip=vip, on_demand=scope.on_demand))
     return listeners, http
 
 

@@ -19,7 +19,8 @@ class Outbound(NamedTuple):
 
     `cluster`: whose VIPs count. `network`, `families`: which headless pods get a listener. `bind`: with interception NONE the address of
     bound listeners, else "". `low_ports`: whether ports under 1024 can be bound (always true unless NONE). `taken`: ports of `bind` that
-    the workload's own inbound listeners or its application hold, sorted; nearly always none.
+    the workload's own inbound listeners or its application hold, sorted; nearly always none. `on_demand`: the proxy asks for a cluster when
+    something is to go there.
     """
 
     namespace: str
@@ -30,6 +31,7 @@ class Outbound(NamedTuple):
     bind: str = ""
     low_ports: bool = True
     taken: tuple[int, ...] = ()
+    on_demand: bool = False
 
 
 class Catchment(Row, frozen=True, kw_only=True, cache_hash=True):
