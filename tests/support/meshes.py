@@ -14,6 +14,7 @@ EASTWEST = {"istio": "eastwest"}
 APP = {**MTLS, "app": "reviews", "version": "v1", "pod-template-hash": "5b6f"}
 
 CAPTURED = sidecar(labels=(("app", "reviews"),), service_account="client")
+FETCHING = sidecar("10.0.0.19", name="fetching", on_demand_clusters=True, service_account="client")
 TRANSPARENT = sidecar("10.0.0.10", name="transparent", interception=Interception.TPROXY, service_account="client")
 BOUND = bound("10.0.0.1", name="reviews-v1-5b6f-a", outbound_address="127.0.0.9", app_address="127.0.0.1", service_account="reviews")
 DUAL = sidecar("10.0.0.11", name="dual", instance_ips=("10.0.0.11", "fd00::11"), service_account="client")
@@ -25,6 +26,7 @@ GRPC = sidecar("10.0.0.13", name="grpc", generator="grpc", service_account="clie
 
 PROXIES: dict[str, Proxy] = {
     "captured": CAPTURED,
+    "captured, with clusters on demand": FETCHING,
     "transparent": TRANSPARENT,
     "bound": BOUND,
     "dual-stack": DUAL,
