@@ -69,6 +69,7 @@ def test_clusters_and_listeners_over_streams_of_their_own_and_the_rest_over_ads(
         told = {one["service"]: (one["protocol"], [kind["type"] for kind in one["types"]]) for one in streams}
         assert told == {"cds": ("delta", ["cds"]), "lds": ("sotw", ["lds"]), "ads": ("delta", ["eds", "rds", "sds"])}
         assert plane.metrics("steersman_proxies") == {'{type="sidecar"}': 1.0}
+        assert plane.metrics("steersman_facts_total")['{event="upsert",kind="Proxy"}'] == 1, "its streams describe one proxy"
         assert plane.versions(EAST.client.name).keys() > {("cds", outbound("web", HTTP)), ("eds", outbound("web", HTTP))}
         changes_of_a_cluster_warm_at_once(plane, envoy)
 

@@ -9,6 +9,9 @@ import grpc
 import pytest
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.load_stats.v3.lrs_pb2 import LoadStatsRequest, LoadStatsResponse
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steersman.admin.loads import Loads
 from steersman.server.load_reporting import METHOD, SERVICE, _without_node
@@ -26,10 +29,14 @@ async def reports(server: StaticServer) -> AsyncIterator[Any]:
         call.cancel()
 
 
-def request(*clusters: Any, node: str = "n", extensions: int = 0) -> bytes:
+def node(node_id: str, extensions: int = 0) -> Node:
+    return Node(id=node_id, extensions=[{"name": f"extension-{number}"} for number in range(extensions)])
+
+
+def request(*clusters: Any, node_id: str = "n", extensions: int = 0) -> bytes:
     message = LoadStatsRequest(cluster_stats=clusters)
-    if node:
-        message.node.CopyFrom(Node(id=node, extensions=[{"name": f"extension-{number}"} for number in range(extensions)]))
+    if node_id:
+        message.node.CopyFrom(node(node_id, extensions))
     return bytes(message.SerializeToString())
 
 
@@ -53,7 +60,7 @@ async def test_reports_are_kept_as_long_as_the_stream() -> None:
             await until(lambda: server.loads.reports == 1)
             now = asyncio.get_running_loop().time()
             assert rates(server.loads, now, proxy="n") == {"r/z1": (2.0, 2.0, 0.0, 1)}
-            await call.write(request(stats("a", z1=(10, 0, 10, 0)), node=""))
+            await call.write(request(stats("a", z1=(10, 0, 10, 0)), node_id=""))
             await until(lambda: server.loads.reports == 2)
             assert rates(server.loads, now, proxy="n") == {"r/z1": (1.5, 1.0, 0.5, 0)}
         await until(lambda: server.loads.reporters == 0)
@@ -72,8 +79,8 @@ async def test_a_first_request_may_report_already() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (request(node=""), "the first request of a stream has no node; send it at least there"),
-        (request(node="n" * 5000), "the node has an id of 5000 characters; give it one of 1 to 1024"),
+        (request(node_id=""), "the first request of a stream has no node; send it at least there"),
+        (request(node_id="n" * 5000), "the node has an id of 5000 characters; give it one of 1 to 1024"),
         (b"\xff\xff\xff", "3 bytes that are no LoadStatsRequest"),
     ],
     ids=["no node", "a long id", "no message"],
@@ -134,13 +141,35 @@ async def test_a_client_that_has_said_all_it_had_to_leaves_nothing_behind() -> N
 @pytest.mark.parametrize("size", [0, 1, 10, 100, 127, 128, 20_000, 70_000])
 def test_the_node_is_skipped_by_its_length(size: int) -> None:
     clusters = [stats("a", z1=(1, 2, 3, 4)), stats("b")]
-    rest = LoadStatsRequest.FromString(_without_node(request(*clusters, node="n" * size)))
+    rest = LoadStatsRequest.FromString(_without_node(request(*clusters, node_id="n" * size)))
     assert list(rest.cluster_stats) == clusters
     assert not rest.HasField("node")
 
 
+NODES = st.none() | st.builds(lambda node_id, extensions: node(node_id, extensions), st.text(max_size=300), st.integers(0, 20))
+
+
+@given(NODES, st.lists(st.text(max_size=5), max_size=3), st.binary(max_size=40), st.integers(0, 500))
+def test_whatever_is_sent_is_read_as_if_the_node_had_been_decoded_or_refused(
+    first: Node | None, clusters: list[str], garbage: bytes, cut: int
+) -> None:
+    message = LoadStatsRequest(node=first, cluster_stats=[stats(name) for name in clusters])
+    for raw in (message.SerializeToString(), message.SerializeToString() + garbage, garbage, message.SerializeToString()[:cut]):
+        try:
+            whole = LoadStatsRequest.FromString(raw)
+        except DecodeError:
+            continue  # where it is only the node that is broken, that doesn't matter
+        assert list(LoadStatsRequest.FromString(_without_node(raw)).cluster_stats) == list(whole.cluster_stats)
+
+
+@pytest.mark.parametrize("raw", [b"\x0a\x05abc", b"\x0a\xff\xff\xff\xff\x0f" + bytes(100)])
+def test_a_node_that_is_longer_than_its_message_is_refused(raw: bytes) -> None:
+    with pytest.raises(DecodeError):
+        LoadStatsRequest.FromString(_without_node(raw))
+
+
 def test_what_does_not_begin_with_a_node_stays_as_it_is() -> None:
-    raw = request(stats("a"), node="")
+    raw = request(stats("a"), node_id="")
     assert _without_node(raw) == raw
     assert _without_node(b"") == b""
     assert _without_node(b"\x0a" + b"\xff" * 20) == b"\x0a" + b"\xff" * 20

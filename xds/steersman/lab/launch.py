@@ -148,6 +148,7 @@ def _bootstrap(container: Proxy, placed: Placed, world: World) -> Object:
         node_cluster=f"{labels.get('app', key.name)}.{key.namespace}",
         metadata=metadata,
         locality=placed.manifests.locality(placed.node),
+        load_reports=True,
     )
 
 

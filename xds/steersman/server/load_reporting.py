@@ -125,5 +125,5 @@ def _without_node(raw: bytes) -> bytes:
         size |= (raw[at] & 0x7F) << shift
         shift += 7
         if raw[at] < 0x80:
-            return raw[at + 1 + size :]
+            return raw[at + 1 + size :] if at + 1 + size <= len(raw) else raw
     return raw
