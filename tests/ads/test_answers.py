@@ -1,5 +1,7 @@
 """ACK, NACK and nonces. The numbers are those of docs/conformance.md."""
 
+import tracemalloc
+
 import pytest
 
 from steersman.ads.channel import suspects
@@ -143,7 +145,14 @@ def test_c24_stale_nonces_get_no_responses_and_leave_nothing_behind() -> None:
     client.acks(EDS, "a")
     request = Requested(EDS, ("a",), nonce="old")
     before = client.stream.status()
-    assert all(client.stream.receive(request) == [Stale(EDS, "old")] for _ in range(10_000))
+    assert all(client.stream.receive(request) == [Stale(EDS, "old")] for _ in range(90_000))
+    tracemalloc.start()
+    try:
+        assert all(client.stream.receive(request) == [Stale(EDS, "old")] for _ in range(10_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 10_000
     assert client.stream.status() == before
 
 

@@ -196,6 +196,20 @@ def test_c56_a_refused_type_is_answered_by_errors_and_the_stream_goes_on(variant
     assert client.asks(CDS) == ["cds: a"]
 
 
+@BOTH
+@pytest.mark.parametrize(("type_url", "short"), [(CDS, "cds"), (LDS, "lds")])
+def test_c56_the_error_about_one_name_is_said_once_beside_the_full_state_of_the_others(variant: Variant, type_url: str, short: str) -> None:
+    mesh = Mesh()
+    mesh.only(type_url, "a", "b")
+    denied = RefusedTable(Refused(code=7, text="denied by policy"))
+    client = mesh.client(variant)
+    client.stream.retable(type_url, LayeredTable([mesh.tables[type_url], denied]))  # type: ignore[list-item]
+    assert client.asks(type_url, "a", "b", "denied") == [f"{short}: a b !denied"]
+    assert client.confirms(type_url) == []
+    mesh.put(type_url, "a=2")
+    assert client.gets() == [f"{short}: a=2 b" if variant is Variant.SOTW else f"{short}: a=2"]
+
+
 def test_a_stream_that_is_drained_says_so_and_nothing_else() -> None:
     mesh = Mesh()
     client = mesh.delta()

@@ -1,12 +1,17 @@
 """What streams that are alike share: the bytes they are sent, the names they subscribe to, and the tables they stand at."""
 
 import gc
+import sys
 import tracemalloc
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from steersman.ads import codec
 from steersman.ads.codec import encode
-from steersman.ads.messages import Send, Variant
+from steersman.ads.messages import DeltaRequested, Send, Variant
 from steersman.ads.shared import Shared
 from steersman.names import CDS, EDS, LDS, RDS
 from tests.support.xds import DeltaClient, Mesh, SotwClient, resource
@@ -46,21 +51,31 @@ def test_c51_an_idle_stream_costs_little_however_much_it_subscribes_to(variant: 
 
 
 @BOTH
-def test_c51_what_many_are_sent_is_put_together_once(variant: Variant) -> None:
+def test_c51_what_a_thousand_are_sent_is_put_together_once(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = Mesh()
     mesh.only(EDS, "a", "b")
     shared = Shared()
-    clients = [mesh.client(variant, shared=shared) for _ in range(10)]
+    clients = [mesh.client(variant, shared=shared) for _ in range(1_000)]
     for client in clients:
         client.asks(EDS, "a", "b")
         client.confirms(EDS)
     mesh.put(EDS, "a=2")
     sends = [action for client in clients if client.gets() == ["eds: a=2"] for action in client.last if isinstance(action, Send)]
-    assert len(sends) == 10
+    assert len(sends) == 1_000
     assert all(send.response is sends[0].response for send in sends)
-    encode(sends[0])
-    assert sends[0].response.spliced is not None
+    put_together = [0]
+    for name in ("_sotw_spliced", "_delta_spliced"):
+        monkeypatch.setattr(codec, name, counted(getattr(codec, name), put_together))
     assert len({encode(send) for send in sends}) == 1, "their nonces are equal, for each is its stream's own"
+    assert put_together == [1]
+
+
+def counted(function: Callable[..., Any], times: list[int]) -> Callable[..., Any]:
+    def counting(*given: Any) -> Any:
+        times[0] += 1
+        return function(*given)
+
+    return counting
 
 
 def test_a_response_is_forgotten_with_its_last_ack() -> None:
@@ -81,17 +96,41 @@ def test_a_response_is_forgotten_with_its_last_ack() -> None:
     assert not shared._responses
 
 
-def test_c51_one_change_among_five_thousand_names_is_one_resource() -> None:
+@BOTH
+def test_c51_one_change_among_five_thousand_names_is_one_resource_and_as_little_work_as_among_fifty(variant: Variant) -> None:
+    assert lines_of_a_change(variant, 5_000) == lines_of_a_change(variant, 50)
+
+
+def lines_of_a_change(variant: Variant, subscribed: int) -> int:
+    """How many lines are run from the change of one resource to the bytes of its response, and for the ACK."""
     mesh = Mesh()
-    names = [f"n{number}" for number in range(5_000)]
+    names = [f"n{number:04}" for number in range(subscribed)]
     mesh.only(EDS, *names)
-    client = mesh.delta()
+    client = mesh.client(variant)
     client.asks(EDS, *names)
-    client.acks(EDS)
-    mesh.put(EDS, "n77=2")
+    client.confirms(EDS)
+    lines = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += event == "line" and "steersman" in frame.f_code.co_filename
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        mesh.put(EDS, "n0007=2")
+        [send] = client.stream.pump()
+        assert isinstance(send, Send)
+        encode(send)
+        if variant is Variant.DELTA:
+            client.stream.receive(DeltaRequested(EDS, nonce=send.nonce))  # type: ignore[arg-type]
+    finally:
+        sys.settrace(before)
+    assert [found.name for found in send.response.resources] == ["n0007"]
     [channel] = client.stream.status()
-    assert (channel.subscribed, channel.pending) == (5_000, 1)
-    assert client.gets() == ["eds: n77=2"]
+    assert (channel.subscribed, channel.pending) == (subscribed, 0)
+    return lines
 
 
 def test_equal_content_under_another_identity_is_another_response() -> None:

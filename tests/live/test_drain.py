@@ -63,7 +63,7 @@ class Watch:
         self._connection.close()
 
 
-def test_on_sigterm_fifty_streams_are_ended_and_readiness_goes_first(plane: ControlPlane) -> None:
+def test_c55_on_sigterm_fifty_streams_are_ended_and_readiness_goes_first(plane: ControlPlane) -> None:
     """Some of them have said nothing yet, and one has an answer on its way."""
     with ExitStack() as stack:
         streams: list[RawStream] = []
@@ -91,7 +91,7 @@ def test_on_sigterm_fifty_streams_are_ended_and_readiness_goes_first(plane: Cont
     assert plane.said().splitlines()[-1].endswith("ended")
 
 
-def test_on_sigint_clients_that_never_read_do_not_hold_it_up_nor_does_a_second_signal(plane: ControlPlane) -> None:
+def test_c55_on_sigint_clients_that_never_read_do_not_hold_it_up_nor_does_a_second_signal(plane: ControlPlane) -> None:
     ports = {f"http-{number}": (20000 + number, 8080) for number in range(10)}
     plane.clusters["east"].put("many.json", *(service(f"many-{number}", ports) for number in range(100)))
     eventually(lambda: plane.metrics("steersman_services")[""] > 100)

@@ -70,7 +70,7 @@ def assert_nothing_changed(envoys: dict[str, Envoy], before: dict[str, dict[str,
         assert (refusals(one), warming(one)) == ({}, {})
 
 
-def test_after_sigterm_delta_proxies_reconnect_and_nothing_is_sent_again_and_no_request_fails(world: World) -> None:
+def test_c55_after_sigterm_delta_proxies_reconnect_and_nothing_is_sent_again_and_no_request_fails(world: World) -> None:
     eventually(partial(synced, world.plane, 2))
     before = {name: taken(one) for name, one in world.envoys.items()}
     with Load(EAST.client) as load:
@@ -84,7 +84,7 @@ def test_after_sigterm_delta_proxies_reconnect_and_nothing_is_sent_again_and_no_
     assert_nothing_changed(world.envoys, before, {"cluster_manager.cds.update_success": 1, "listener_manager.lds.update_success": 1})
 
 
-def test_after_sigkill_proxies_of_both_protocols_reconnect_and_change_nothing_and_no_request_fails(world: World) -> None:
+def test_c55_after_sigkill_proxies_of_both_protocols_reconnect_and_change_nothing_and_no_request_fails(world: World) -> None:
     with envoys(world.plane, SOTW_CLIENT) as running:
         eventually(partial(synced, world.plane, 3))
         delta = {name: taken(one) for name, one in world.envoys.items()}
@@ -101,7 +101,7 @@ def test_after_sigkill_proxies_of_both_protocols_reconnect_and_change_nothing_an
         assert (refusals(running[SOTW_CLIENT.name]), warming(running[SOTW_CLIENT.name])) == ({}, {})
 
 
-def test_what_changed_while_the_server_was_away_is_all_that_is_sent(world: World) -> None:
+def test_c33_what_changed_while_the_server_was_away_is_all_that_is_sent(world: World) -> None:
     plane = world.plane
     eventually(partial(synced, plane, 2))
     plane.signal(signal.SIGTERM)

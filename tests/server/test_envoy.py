@@ -18,7 +18,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from steersman.ads.messages import Variant
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.resources.resource import Resource
-from tests.support.live import clusters, listeners
+from tests.support.live import clusters, listeners, warming
 from tests.support.running import free_port, http_app
 from tests.support.static import static_server, until
 from tests.support.tables import APPS, OVER_ADS, PROXY, acked, at, cluster, endpoints, listener, made, route, sees, settles, wave
@@ -72,6 +72,61 @@ async def test_c32_what_vanished_while_the_server_was_away_is_removed(variant: V
                 await sees(lambda: clusters(envoy) == {"a"}, 20)
                 await settles(envoy, again)
                 assert again.counters.pushed_resources["eds"] == (0 if variant is Variant.DELTA else 1)
+
+
+@BOTH
+async def test_c30_while_clusters_are_not_acknowledged_the_rest_flows_and_they_coalesce(variant: Variant, tmp_path: Path) -> None:
+    """A new cluster whose endpoints nobody knows yet: Envoy warms it, and keeps the ACK of all clusters back, 15 s or until they come."""
+    mesh = Mesh()
+    port, app, other = free_port(PROXY), free_port(APPS), free_port(APPS)
+    wave(mesh, {CDS: [cluster("a"), cluster("b")], EDS: [endpoints("a", 1), endpoints("b", app)]})
+    wave(mesh, {LDS: [listener("l", port, "r")], RDS: [route("r", "a")]})
+    with http_app(APPS, app), http_app(APPS, other):
+        async with static_server(mesh) as server, at(server, variant, tmp_path) as envoy:
+            await settles(envoy, server)
+            mesh.tell({EDS: mesh.tables[EDS].apply((), {"a", "b", "slow"})})
+            wave(mesh, {CDS: [cluster("slow")]})
+            await sees(lambda: warming(envoy) == {"cluster_manager.warming_clusters": 1})
+            pushed = server.counters.pushes["cds"]
+            for seconds in (2, 3, 4):
+                wave(mesh, {CDS: [cluster("a", connect_timeout=f"{seconds}s")], RDS: [route("r", "b")], EDS: [endpoints("b", other)]})
+                await asyncio.sleep(0.2)
+            await sees(lambda: asked(port) == 200, 10)
+            await sees(lambda: f"b::{APPS}:{other}::" in envoy.get("/clusters")[1])
+            assert server.counters.pushes["cds"] == pushed
+            assert warming(envoy) == {"cluster_manager.warming_clusters": 1}
+            wave(mesh, {EDS: [endpoints("slow", 3)]})
+            await settles(envoy, server, 3.0)
+            assert server.counters.pushes["cds"] == pushed + 1
+            await sees(lambda: '"connect_timeout": "4s"' in envoy.get("/config_dump?resource=dynamic_active_clusters")[1])
+
+
+def asked(port: int) -> int:
+    connection = http.client.HTTPConnection(PROXY, port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+@BOTH
+async def test_c59_a_thousand_clusters_at_once_are_one_exchange_of_clusters_and_one_of_endpoints(variant: Variant, tmp_path: Path) -> None:
+    mesh = Mesh()
+    wave(mesh, {CDS: [cluster("a")], EDS: [endpoints("a", 1)]})
+    names = [f"c{number:04}" for number in range(1_000)]
+    async with static_server(mesh) as server, at(server, variant, tmp_path) as envoy:
+        await settles(envoy, server)
+        pushed = server.counters.pushes.copy()
+        wave(mesh, {CDS: [cluster(name) for name in names], EDS: [endpoints(name, 2) for name in names]})
+        await until(lambda: server.counters.pushed_resources["eds"] > 1_000, 30)
+        await settles(envoy, server, 30.0)
+        assert await sees(lambda: len(clusters(envoy))) == 1_001
+        assert {short: server.counters.pushes[short] - pushed[short] for short in ("cds", "eds")} == {"cds": 1, "eds": 1}
+        assert server.counters.pushed_resources["eds"] == 1_001
+        assert server.places[0].holds[EDS] == frozenset({"a", *names})
 
 
 @BOTH

@@ -275,10 +275,13 @@ class LayeredTable:
 
 
 class RefusedTable:
-    """A type of which this client may have nothing: every name is refused, by name, and the stream goes on."""
+    """A type of which this client may have nothing: every name is refused, by name, and the stream goes on. As the last part of a layered
+    table it refuses every name that the others don't have."""
 
     __slots__ = ("_refused",)
 
+    by_name = False
+    digest = 0
     ready = True
     complete = True
     version = "0" * 16
