@@ -57,7 +57,7 @@ class Follower:
             name=self.resource.name,
             version=reflector.version,
             standing=reflector.standing,
-            whole=reflector.whole,
+            whole=self.mirror.whole,
             optional=self.resource.optional,
             objects=len(self.mirror),
             problem=reflector.problem,

@@ -30,12 +30,13 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mirror:
-    """The objects of one resource of one cluster."""
+    """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object."""
 
     def __init__(self, cluster: ClusterID, resource: Resource) -> None:
         self.cluster = cluster
         self.resource = resource
         self._api_version = resource.api_version(resource.versions[0])
+        self.whole = False
         self._held: dict[ObjectKey, _Held] = {}
         self._put: set[ObjectKey] | None = None
         """The objects of a telling of everything that is under way."""
@@ -145,6 +146,7 @@ class Mirror:
         for key in [key for key in self._held if key not in put]:
             self._let_go(key, self._held.pop(key))
             yield
+        self.whole = True
 
 
 def _is_older(version: str, held: str) -> bool:
