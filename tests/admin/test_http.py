@@ -70,6 +70,7 @@ async def test_proxies_are_listed_with_how_far_they_are(site: Site) -> None:
         "code": 13,
         "message": "no <b>such</b> cluster",
         "names": ["outbound|80||a"],
+        "resources": [{"name": "outbound|80||a", "version": "v2", "changed": True}],
     }
     assert (found[0]["network"], found[1]["network"]) == ("network-east", "network-west")
     assert found[0]["server"] == "pilot-0"

@@ -26,7 +26,9 @@ def test_a_nack_is_told_by_the_error_alone() -> None:
     table.replace(resources("a"), version="a1")
     stream = SotwStream({CDS: table})
     stream.receive(Requested(CDS))
-    assert stream.receive(Requested(CDS, version="a1", nonce="1", error=BAD)) == [Nacked(CDS, "a1", ("a",), BAD)]
+    [refused] = resources("a")
+    nacked = Nacked(CDS, "a1", ("a",), BAD, (refused.version,))
+    assert stream.receive(Requested(CDS, version="a1", nonce="1", error=BAD)) == [nacked]
 
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))

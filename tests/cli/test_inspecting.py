@@ -27,6 +27,10 @@ async def test_proxies_are_a_table(inspect_port: int) -> None:
         "NAME             CLUSTER   CDS      LDS      EDS      RDS      SDS      STEERSMAN   VERSION\n"
         "client.default   east      SYNCED   SYNCED   SYNCED   SYNCED   SYNCED   pilot-0     envoy 1.40.0\n"
         "client.default   west      STALE    -        ERROR    -        -        pilot-0     envoy 1.40.0\n"
+        "\n"
+        "client.default refused eds (13): no <b>such</b> cluster\n"
+        "  outbound|80||a\n"
+        "    which has changed since, or is gone\n"
     )
 
 

@@ -205,6 +205,18 @@ def test_a_refusal_is_shown_in_envoys_words_and_costs_only_what_was_refused(worl
     (rejected,) = (kind["rejection"] for kind in proxy["types"] if "rejection" in kind)
     assert "Address already in use" in rejected["message"]
     assert rejected["names"] == [taken]
+    [traced] = rejected["resources"]
+    [source, *_] = traced["made_from"]
+    assert source["object"] == "Service east/demo/taken"
+    assert source["place"].endswith("taken.yaml:1"), "where it is written"
+    assert not traced.get("changed")
+    assert f"made from Service east/demo/taken ({source['place']})" in ran.out
+    assert rejected["message"] in ran.out, "its words, verbatim"
+    assert finding["place"] == source["place"]
+    [line] = [line for line in world.plane.said().splitlines() if "NACK of lds" in line]
+    assert f"(made from Service east/demo/taken ({source['place']})" in line
+    assert "Address already in use" in line
+    assert world.plane.metrics("steersman_refused_resources") == {'{object="Service east/demo/taken",type="lds"}': 1}
     world.plane.clusters["east"].put("taken-not.yaml", *extra("more", 8))
     eventually(partial(endpoints, envoy, outbound("more", 9090)))
     eventually(lambda: any(one["name"].endswith("_9090") for one in config(envoy, "dynamic_listeners")))

@@ -81,7 +81,7 @@ def channel(type_url: str, version: str = "v1", *, acked: bool = True, pending: 
 
 def refused(type_url: str, text: str, *names: str) -> ChannelStatus:
     """A channel whose last response the client refused."""
-    nack = Nack(version="v2", nonce="2", at=2.0, error=ErrorDetail(13, text), names=names)
+    nack = Nack(version="v2", nonce="2", at=2.0, error=ErrorDetail(13, text), names=names, versions=tuple("v2" for _ in names))
     sent = Sent(version="v2", nonce="2", at=2.0)
     return ChannelStatus(type_url=type_url, wildcard=True, subscribed=0, sent=sent, acked=None, nack=nack, pending=0)
 

@@ -3,16 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from steersman.admin.counters import Counters
 from steersman.admin.loads import Loads
+from steersman.ads.messages import Nacked
+from steersman.graph import Reader
 from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.model.proxy import Proxy
+from steersman.pipeline import Pipeline
 from steersman.server.connection import Connection
+from steersman.server.refusals import Refusals
 from steersman.server.transport import XDSServer
 from steersman.settings import Address, XDSSettings
 from steersman.snapshot.table import Table
 from tests.support.xds import Mesh
+
+T = TypeVar("T")
 
 
 class Place:
@@ -52,6 +59,14 @@ class Serving:
         self.ready = asyncio.Event()
         self.ready.set()
         self.places: list[Place] = []
+        self.pipeline = Pipeline()
+        self.refusals = Refusals(self.ask, self.pipeline)
+
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        return question(self.pipeline.graph.ask)
+
+    def refused(self, proxy: Proxy, peer: str, nacked: Nacked) -> None:
+        self.refusals.note(proxy.id, peer, nacked)
 
     async def attach(self, proxy: Proxy, connection: Connection) -> Place:
         await self.ready.wait()
@@ -100,9 +115,11 @@ async def static_server(
     loads = Loads(settings.load_reporting_interval)
     server = XDSServer(serving, settings, counters, loads)
     bound = await server.start()
+    telling = asyncio.create_task(serving.refusals.run())
     try:
         yield StaticServer(serving.mesh, serving, server, counters, loads, f"127.0.0.1:{bound}")
     finally:
+        telling.cancel()
         await server.stop()
 
 

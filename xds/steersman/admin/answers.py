@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from google.protobuf import json_format
@@ -13,13 +13,15 @@ from steersman import __version__, names
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin.loads import ProxyLoad
 from steersman.admin.protojson import message_of
+from steersman.admin.refusals import Refused, listed, named, refused_by, traced
 from steersman.admin.selection import NotFound, Unclear, matching, only
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, SourceStatus, Sync, sync
-from steersman.ads.channel import ChannelStatus
+from steersman.ads.channel import ChannelStatus, Nack
 from steersman.explain.explain import explain
 from steersman.explain.explanation import Explanation
 from steersman.explain.findings import finding_steps, in_order, settings_findings
 from steersman.explain.findings.kinds import SEVERITIES
+from steersman.explain.made_from import MadeFrom
 from steersman.explain.served import Served, served_to
 from steersman.explain.service_names import UnclearService, UnknownService, service_named
 from steersman.graph import Reader
@@ -79,9 +81,10 @@ async def proxies(state: ServerState, wanted: str) -> pb.ListProxiesResponse:
         connections = [connection for connection in connections if connection.proxy.id in chosen]
     ids = {connection.proxy.id for connection in connections}
     standpoints = await state.ask(lambda read: {node_id: read(STANDPOINTS, node_id) for node_id in ids})
+    made = await traced(state.ask, state.pipeline, refused_by(connections))
     told = []
     for connection in connections:
-        message = _proxy(connection, state.instance)
+        message = _proxy(connection, state.instance, made)
         standpoint = standpoints[connection.proxy.id]
         if standpoint is not None:
             message.network = standpoint.network
@@ -90,7 +93,7 @@ async def proxies(state: ServerState, wanted: str) -> pb.ListProxiesResponse:
     return pb.ListProxiesResponse(proxies=told)
 
 
-def _proxy(connection: ConnectionStatus, instance: str) -> pb.Proxy:
+def _proxy(connection: ConnectionStatus, instance: str, made: Mapping[Refused, MadeFrom]) -> pb.Proxy:
     proxy = connection.proxy
     return pb.Proxy(
         id=proxy.id,
@@ -106,11 +109,11 @@ def _proxy(connection: ConnectionStatus, instance: str) -> pb.Proxy:
         agent=connection.agent,
         connected=timestamp(connection.connected),
         server=instance,
-        types=[_type(channel) for channel in connection.channels],
+        types=[_type(channel, made) for channel in connection.channels],
     )
 
 
-def _type(channel: ChannelStatus) -> pb.TypeStatus:
+def _type(channel: ChannelStatus, made: Mapping[Refused, MadeFrom]) -> pb.TypeStatus:
     status = pb.TypeStatus(
         type=names.TYPE_NAMES.get(channel.type_url, channel.type_url),
         sync=_SYNCS[sync(channel)],
@@ -121,10 +124,18 @@ def _type(channel: ChannelStatus) -> pb.TypeStatus:
         acked=channel.acked.version if channel.acked else "",
     )
     if channel.nack is not None:
-        error = channel.nack.error
-        rejection = pb.Rejection(version=channel.nack.version, code=error.code, message=error.text, names=channel.nack.names)
-        status.rejection.CopyFrom(rejection)
+        status.rejection.CopyFrom(_rejection(channel.type_url, channel.nack, made))
     return status
+
+
+def _rejection(type_url: str, nack: Nack, made: Mapping[Refused, MadeFrom]) -> pb.Rejection:
+    rejection = pb.Rejection(version=nack.version, code=nack.error.code, message=nack.error.text, names=nack.names)
+    for name, version in zip(nack.names, nack.versions, strict=True):
+        found = made.get(Refused(type_url, name, version))
+        if found is not None:
+            references = [pb.Reference(object=one.object, place=one.place) for one in found.objects]
+            rejection.resources.add(name=name, version=version, changed=found.changed, made_from=references, others=found.others)
+    return rejection
 
 
 async def proxy_config(state: ServerState, wanted: str, types: Sequence[str]) -> pb.GetProxyConfigResponse:
@@ -215,7 +226,9 @@ async def findings(state: ServerState) -> pb.ListFindingsResponse:
     while await state.ask(lambda read: _some(steps, found)):
         pass
     found += settings_findings(state.settings)
-    found += [*_of_sources(state.sources()), *_of_connections(state.connections())]
+    connections = state.connections()
+    made = await traced(state.ask, state.pipeline, refused_by(connections))
+    found += [*_of_sources(state.sources()), *_of_connections(connections, made)]
     return pb.ListFindingsResponse(findings=[finding(one) for one in in_order(found)])
 
 
@@ -246,17 +259,22 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Finding]:
         yield Finding(id=kind, severity=SEVERITIES[kind], object=about, place=source.place, cause=cause, remedy=remedy)
 
 
-def _of_connections(connections: Iterable[ConnectionStatus]) -> Iterator[Finding]:
+def _of_connections(connections: Iterable[ConnectionStatus], made: Mapping[Refused, MadeFrom]) -> Iterator[Finding]:
     for connection in connections:
         for channel in connection.channels:
             if channel.nack is None:
                 continue
             kind = names.TYPE_NAMES.get(channel.type_url, channel.type_url)
+            told = zip(channel.nack.names, channel.nack.versions, strict=True)
+            traces = [made[key] for name, version in told if (key := Refused(channel.type_url, name, version)) in made]
+            objects = [one for trace in traces for one in trace.objects]
+            behind = ", ".join(text for trace in traces if (text := listed(trace)))
             yield Finding(
                 id="update-rejected",
                 severity=SEVERITIES["update-rejected"],
                 object=f"Proxy {connection.proxy.id}",
-                cause=f"it refused {kind} {', '.join(channel.nack.names)}: {channel.nack.error.text.strip()}",
+                place=objects[0].place if objects else "",
+                cause=f"it refused {kind} {named(channel.nack.names)}{f' ({behind})' if behind else ''}: {channel.nack.error.text.strip()}",
                 remedy="it keeps what it had before of these; mend the objects behind them, or report a bug if they are right",
             )
 

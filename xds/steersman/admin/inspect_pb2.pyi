@@ -142,16 +142,32 @@ class TypeStatus(_message.Message):
     def __init__(self, type: _Optional[str] = ..., sync: _Optional[_Union[TypeStatus.Sync, str]] = ..., wildcard: _Optional[bool] = ..., subscribed: _Optional[int] = ..., pending: _Optional[int] = ..., sent: _Optional[str] = ..., acked: _Optional[str] = ..., rejection: _Optional[_Union[Rejection, _Mapping]] = ...) -> None: ...
 
 class Rejection(_message.Message):
-    __slots__ = ("version", "code", "message", "names")
+    __slots__ = ("version", "code", "message", "names", "resources")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     version: str
     code: int
     message: str
     names: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
+    resources: _containers.RepeatedCompositeFieldContainer[RejectedResource]
+    def __init__(self, version: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., resources: _Optional[_Iterable[_Union[RejectedResource, _Mapping]]] = ...) -> None: ...
+
+class RejectedResource(_message.Message):
+    __slots__ = ("name", "version", "changed", "made_from", "others")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    MADE_FROM_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    changed: bool
+    made_from: _containers.RepeatedCompositeFieldContainer[Reference]
+    others: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., changed: _Optional[bool] = ..., made_from: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., others: _Optional[int] = ...) -> None: ...
 
 class GetProxyConfigRequest(_message.Message):
     __slots__ = ("proxy", "types")

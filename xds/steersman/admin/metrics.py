@@ -14,13 +14,17 @@ from prometheus_client.registry import Collector
 
 from steersman import __version__, names
 from steersman.admin.counters import SECONDS, Histogram
+from steersman.admin.refusals import Refused, refused_by, traced
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, sync
+from steersman.explain.made_from import MadeFrom
 from steersman.model.objects import Kind
 from steersman.registry.collections import SERVICE_KEYS
 
 _REJECTS = {names.CDS: "cds", names.EDS: "eds", names.LDS: "lds", names.RDS: "rds"}
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _REGISTRY_KINDS = {Kind.SERVICE: "Services", Kind.ENDPOINT_SLICE: "EndpointSlice", Kind.POD: "Pods", Kind.NODE: "Nodes"}
+_OBJECTS = 20
+"""Objects with a label of their own."""
 _REGISTRY_EVENTS = {"upsert": "update", "delete": "delete"}
 
 
@@ -39,16 +43,18 @@ class Metrics:
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The figures now, and their content type, in a form that this Accept header takes."""
         self._figures.services = await self._state.ask(lambda read: len(read(SERVICE_KEYS, "")))
+        self._figures.made = await traced(self._state.ask, self._state.pipeline, refused_by(self._state.connections()))
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
 
 class _Figures(Collector):
-    """`services`: how many the mesh has, as of the last scrape."""
+    """`services`: how many the mesh has, and `made`: what refused resources are made from, as of the last scrape."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self.services = 0
+        self.made: Mapping[Refused, MadeFrom] = {}
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -57,6 +63,7 @@ class _Figures(Collector):
         yield from self._server()
         yield from self._sources()
         yield from self._connections(self._state.connections())
+        yield from self._refusals(self._state.connections())
         yield from self._pushes()
         yield from self._work()
         yield from self._loads()
@@ -105,6 +112,21 @@ class _Figures(Collector):
         yield _gauge("steersman_sync", "Open streams by resource type and how far their proxy is with it.", ("type", "sync"), syncs)
         for short, nodes in rejected.items():
             yield _gauge(f"pilot_xds_{short}_reject", f"Proxies whose last {short.upper()} response was refused.", ("node", "err"), nodes)
+
+    def _refusals(self, connections: Iterable[ConnectionStatus]) -> Iterator[Metric]:
+        """By the first object that a resource was made from; the names of objects are many, so most of them have no label of their own."""
+        counts: Counter[tuple[str, ...]] = Counter()
+        for connection in connections:
+            for channel in connection.channels:
+                if channel.nack is not None:
+                    for name, version in zip(channel.nack.names, channel.nack.versions, strict=True):
+                        made = self.made.get(Refused(channel.type_url, name, version))
+                        counts[_short(channel.type_url), made.objects[0].object if made is not None and made.objects else ""] += 1
+        shown: Counter[tuple[str, ...]] = Counter()
+        for place, ((kind, about), count) in enumerate(counts.most_common()):
+            shown[kind, about if place < _OBJECTS or not about else "others"] += count
+        text = "Resources that proxies refuse now, by the first object that they were made from."
+        yield _gauge("steersman_refused_resources", text, ("type", "object"), shown)
 
     def _pushes(self) -> Iterator[Metric]:
         counters = self._state.counters

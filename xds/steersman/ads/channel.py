@@ -46,13 +46,14 @@ class Sent(Row, frozen=True, kw_only=True):
 
 
 class Nack(Row, frozen=True, kw_only=True):
-    """The last NACK, as long as one of the resources it was about is still refused."""
+    """The last NACK, as long as one of the resources it was about is still refused. `versions`: those of `names`."""
 
     version: str
     nonce: str
     at: float
     error: ErrorDetail
     names: tuple[str, ...]
+    versions: tuple[str, ...] = ()
 
 
 class ChannelStatus(Row, frozen=True, kw_only=True):
@@ -390,9 +391,10 @@ class Channel:
         refused = set(names)
         if self.heartbeats is not None:
             self.heartbeats.refused(names)
-        self.rejected.update((resource.name, resource.version) for resource in response.resources if resource.name in refused)
-        self.nack = Nack(version=response.version, nonce=nonce, at=now, error=error, names=names)
-        return Nacked(self.type_url, response.version, names, error)
+        versions = tuple(resource.version for resource in response.resources if resource.name in refused)
+        self.rejected.update(zip(names, versions, strict=True))
+        self.nack = Nack(version=response.version, nonce=nonce, at=now, error=error, names=names, versions=versions)
+        return Nacked(self.type_url, response.version, names, error, versions)
 
     def _accepted(self, response: Response) -> None:
         if self.heartbeats is not None:

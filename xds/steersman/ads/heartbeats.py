@@ -132,4 +132,4 @@ class Heartbeats:
             return None
         names = tuple(resource.name for resource in response.resources)
         self._kept.update(dict.fromkeys(names))
-        return Nacked(response.type_url, response.version, names, error)
+        return Nacked(response.type_url, response.version, names, error, tuple(resource.version for resource in response.resources))

@@ -99,13 +99,14 @@ class Acked(msgspec.Struct, frozen=True):
 class Nacked(msgspec.Struct, frozen=True):
     """The client refused the response of this version, or part of it.
 
-    `names`: the resources of the response that the client's words mention; if they mention none, all of them.
+    `names`: the resources of the response that the client's words mention; if they mention none, all of them. `versions`: theirs.
     """
 
     type_url: str
     version: str
     names: tuple[str, ...]
     error: ErrorDetail
+    versions: tuple[str, ...] = ()
 
 
 class Stale(msgspec.Struct, frozen=True):

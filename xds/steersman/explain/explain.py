@@ -25,7 +25,7 @@ from steersman.views.horizon import horizon_of
 
 InputsOf = Callable[[Collection[Any, Any], Any], tuple[NodeRef, ...]]
 
-_KINDS = {table: kind for kind, table in TABLES.items()}
+KINDS = {table: kind for kind, table in TABLES.items()}
 
 
 class UnknownProxy(UnknownService):
@@ -197,4 +197,4 @@ def _networks(read: Reader, assignment: Assignment) -> Iterable[NetworkID]:
 def _facts(inputs: Iterable[NodeRef], written: Written) -> Iterator[Reference]:
     for ref in inputs:
         if isinstance(ref.collection, Table):
-            yield written.reference(ObjectRef(_KINDS[ref.collection], ref.key))
+            yield written.reference(ObjectRef(KINDS[ref.collection], ref.key))

@@ -6,6 +6,7 @@ and nobody demands is unlinked.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -377,15 +378,15 @@ class Graph:
         """The keys of a table that someone reads now, whether or not there is a row."""
         return frozenset(self._plans[table].nodes)
 
-    def inputs_of(self, collection: Collection[K, V], key: K) -> tuple[NodeRef, ...]:
+    def inputs_of(self, collection: Collection[K, V], key: K, most: int | None = None) -> tuple[NodeRef, ...]:
         """Every fact that a value was computed from, absent ones included, in the order of reading; indexes as buckets. A question, as
-        `ask` is."""
+        `ask` is. `most`: looks at no more values than this, and at the nearest first."""
         root = self._asked(collection, key)
         found: dict[NodeRef, None] = {}
         seen: set[_Node] = set()
-        stack = [root]
-        while stack:
-            node = stack.pop()
+        stack = deque([root])
+        while stack and (most is None or len(seen) < most):
+            node = stack.pop() if most is None else stack.popleft()
             if node in seen:
                 continue
             seen.add(node)
@@ -393,7 +394,7 @@ class Graph:
                 found[NodeRef(node.plan.collection, node.key)] = None
             elif node.plan.of is not None:
                 found[NodeRef(node.plan.of.collection, node.key)] = None
-            stack.extend(reversed(node.each_dep()))
+            stack.extend(reversed(node.each_dep()) if most is None else node.each_dep())
         self._forget(root)
         return tuple(found)
 

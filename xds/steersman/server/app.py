@@ -133,6 +133,7 @@ class Server:
                     tasks.create_task(self.engine.run(), name="engine"),
                     *self._start_sources(tasks),
                     tasks.create_task(self._become_ready(), name="readiness"),
+                    tasks.create_task(self.engine.refusals.run(), name="refusals"),
                 ]
                 await stop.wait()
                 await self._drain()

@@ -46,8 +46,6 @@ _LAST_WRITE: Final = 0.5
 """Seconds that a response gets to be written out before its stream ends: a status can't overtake it."""
 
 
-_NAMED: Final = 10
-"""Names listed in a line of the log."""
 _SHOWN: Final = 200
 """Characters shown of what a client calls itself."""
 
@@ -90,6 +88,9 @@ class Serving(Protocol):
 
     async def attach(self, proxy: Proxy, connection: "Connection") -> Standing:
         """Enters the proxy into the mesh; returns when the mesh is known and the proxy's tables are."""
+
+    def refused(self, proxy: Proxy, peer: str, nacked: Nacked) -> None:
+        """A client refused something; to be told, with what it was made from."""
 
 
 class Connection:
@@ -370,8 +371,7 @@ class Connection:
                 pass
             case Nacked():
                 counters.rejects[_short(action.type_url)] += 1
-                words = (_short(action.type_url), _listed(action.names), self._proxy.id, self.peer, action.error.text)
-                log.warning("NACK of %s %s by %s (%s), which keeps what it had: %s", *words)
+                self._serving.refused(self._proxy, self.peer, action)
             case Stale():
                 counters.expired_nonces[_short(action.type_url)] += 1
             case Withheld():
@@ -384,12 +384,6 @@ class Connection:
                 self._end(action)
             case _:
                 assert_never(action)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """A log line's worth of names."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _named(withheld: Withheld) -> tuple[str, str, int]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
+from steersman.ads.messages import Nacked
 from steersman.graph import Reader
 from steersman.model.facts import Delete, Fact, LeafKey, Origin, Upsert
 from steersman.model.objects import Kind
@@ -22,6 +23,7 @@ from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
 from steersman.registry.collections import LEAVES, RESOLVED
 from steersman.server.connection import Connection
+from steersman.server.refusals import Refusals
 from steersman.snapshot.cache import Names, Place, Published, SnapshotCache
 from steersman.snapshot.table import LayeredTable
 
@@ -88,6 +90,7 @@ class Engine:
         self.pipeline = pipeline
         self.cache = SnapshotCache(pipeline.graph)
         self.ready = asyncio.Event()
+        self.refusals = Refusals(self.ask, pipeline)
         self._wants = wants
         self._counters = counters
         self._inbox: list[Callable[[], None] | Sequence[Fact]] = []
@@ -136,6 +139,10 @@ class Engine:
             if joined.done() and not joined.cancelled():
                 joined.result().release()
             raise
+
+    def refused(self, proxy: Proxy, peer: str, nacked: Nacked) -> None:
+        """A client refused something."""
+        self.refusals.note(proxy.id, peer, nacked)
 
     def _join(self, stream: _Stream) -> None:
         if stream.joined.done():
