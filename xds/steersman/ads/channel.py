@@ -136,11 +136,12 @@ class Batch:
 class Channel:
     """State is kept as exceptions from the table: of a name that is in none of them, the client was told what the table says.
 
-    `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are pending.
-    `lingering`: removed resources that responses still include (see SotwStream). `sweep`: not None from a wildcard's coming until the
-    whole content is known, to be compared with what the client holds (this, by name); nothing is said meanwhile. `hint`: the version that
-    the client said it holds. `owed`: an answer is due, even an empty one. `rejected`: versions that the client refused and still would,
-    by name. `named`: it has ever named a resource. `heartbeats`: None where resources live for ever.
+    `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are
+    pending. `lingering`: dirty resources as the client holds them; responses still include those that are gone (see SotwStream).
+    `sweep`: not None from a wildcard's coming until the whole content is known, to be compared with what the client holds (this, by
+    name); nothing is said meanwhile. `hint`: the version that the client said it holds. `owed`: an answer is due, even an empty one.
+    `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource. `heartbeats`: None
+    where resources live for ever.
     """
 
     __slots__ = (
@@ -234,12 +235,10 @@ class Channel:
                 self.dirty[name] = self.waiting.pop(name)
             elif (self.sweep is None or name in self.names) and (old is not None or new is not None):
                 self.dirty[name] = None if old is None else old.version
+                if self.lingers and old is not None:
+                    self.lingering[name] = old
         if not self.waiting:
             self.waiting = {}
-        if self.lingers:
-            for name, old, new, _ in changes:
-                if new is None and old is not None and self.dirty.get(name):
-                    self.lingering[name] = old
 
     def move(self, table: Table) -> None:
         """Stands at another table from now on; where the two differ, the client is to be told."""
@@ -253,8 +252,8 @@ class Channel:
                 self.dirty[name] = self.waiting.pop(name)
             if name not in self.dirty and before is not after:
                 self.dirty[name] = before.version if isinstance(before, Resource) else None
-            if self.lingers and after is None and isinstance(before, Resource) and self.dirty.get(name):
-                self.lingering[name] = before
+                if self.lingers and isinstance(before, Resource):
+                    self.lingering[name] = before
 
     def look_up(self, name: str) -> Answer:
         """What the client gets of this name, by its wildcard or by its naming it."""
@@ -339,6 +338,8 @@ class Channel:
             del self.dirty[name]
         if before > _FEW:
             self.dirty = dict(self.dirty)
+        if self.lingering:
+            self.lingering = {name: resource for name, resource in self.lingering.items() if name in self.dirty}
         if self.heartbeats is not None and batch.before is not None:
             self.heartbeats.sends(batch.before)
         return batch
@@ -358,9 +359,7 @@ class Channel:
                 content = sorted((*content, *besides), key=lambda resource: resource.name)
         else:
             content = [answer for name in sorted(self.names) if isinstance(answer := self.table.lookup(name), Resource)]
-        self.lingering = {
-            name: resource for name, resource in self.lingering.items() if name in self.dirty and self.table.lookup(name) is None
-        }
+        self.lingering = {name: resource for name, resource in self.lingering.items() if self.table.lookup(name) is None}
         self.dirty = {name: resource.version for name, resource in self.lingering.items()}
         if self.lingering:
             content = sorted((*content, *self.lingering.values()), key=lambda resource: resource.name)
