@@ -243,27 +243,74 @@ TestAnyDelta = AnyDelta.TestCase
 TestAnySotw.settings = TestAnyDelta.settings = settings(deadline=None, max_examples=examples(60), stateful_step_count=40)
 
 
+LEADING = (LDS, RDS)
+"""The types whose resources lead to clusters: in these tests each says in its content to which."""
+
+
 class RoutedPeer(Peer):
-    """An Envoy in no hurry: no route may be sent to it that leads to a cluster that it has not acknowledged, which is when it is warm;
-    nor may a cluster be taken from it to which a route leads that it has, or that is on its way to it."""
+    """An Envoy in no hurry. At no time may it have, or be on its way to have, a route or listener that leads to a cluster that it has not
+    acknowledged, which is when it is warm, or that it was told is gone. And endpoints that it didn't ask for may not be of a later
+    generation than their cluster: `told` is the content of each cluster that was said last."""
+
+    def __init__(self, mesh: Mesh, variant: Variant) -> None:
+        super().__init__(mesh, variant)
+        self.told: dict[str, str] = {}
+
+    def judge(self, response: Response) -> None:
+        if response.type_url == EDS:
+            unasked = [found for found in response.resources if found.name not in {*self.asked[EDS], *self.following}]
+            for name, content in map(spelled_out, unasked):
+                assert self.told.get(name) == content, (
+                    f"endpoints {name}={content} come before their cluster, which is {self.told.get(name)}"
+                )
+        super().judge(response)
 
     def watch(self, response: Response) -> None:
-        if response.type_url == RDS:
-            self.lead_somewhere(response.resources, self.held[CDS])
-        elif response.type_url == CDS:
-            left = {found.name for found in response.resources}
-            if response.variant is Variant.DELTA:
-                left |= self.held[CDS].keys() - set(response.removed)
-            self.lead_somewhere([*self.held[RDS].values(), *(self.open[RDS].response.resources if RDS in self.open else ())], left)
+        if response.type_url == CDS:
+            if self.variant is Variant.SOTW:
+                self.told = {}
+            self.told |= dict(map(spelled_out, response.resources))
+            for name in response.removed:
+                del self.told[name]
+            left = {*self.held[CDS], *self.told} & self.told.keys()
+            self.lead_somewhere([found for type_url in LEADING for found in self.leading(type_url)], left)
+        elif response.type_url in LEADING:
+            self.lead_somewhere(response.resources, self.held[CDS].keys() & self.told.keys())
 
-    def lead_somewhere(self, routes: Iterable[Resource], clusters: Collection[str]) -> None:
-        for route in routes:
-            target = route.body.decode().partition("=")[2]
-            assert target in clusters, f"route {route.name} leads to {target}, of the clusters {sorted(clusters)}"
+    def leading(self, type_url: str) -> Iterable[Resource]:
+        """What it has, and what it may come to have."""
+        yield from self.held[type_url].values()
+        if type_url in self.open:
+            yield from self.open[type_url].response.resources
+
+    def lead_somewhere(self, leading: Iterable[Resource], clusters: Collection[str]) -> None:
+        for one in leading:
+            _, target = spelled_out(one)
+            assert target in clusters, f"{one.name} leads to {target}, of the clusters {sorted(clusters)}"
+
+    def reconnect(self) -> None:
+        """Says what it holds, and asks for what it had asked for; whatever was on its way is lost."""
+        self.mesh.streams.remove(self.stream)
+        self.stream = stream = self.mesh.delta().stream
+        self.open.clear()
+        self.nonces.clear()
+        self.following.clear()
+        self.told = dict(map(spelled_out, self.held[CDS].values()))
+        for type_url in (CDS, EDS, LDS, RDS):
+            names = self.names.get(type_url)
+            if names is not None:
+                held = {name: found.version for name, found in self.held[type_url].items()}
+                self.asked[type_url] = set(names - held.keys())
+                self.took(stream.receive(DeltaRequested(type_url, tuple(names), initial=held), self.now))
+
+
+def spelled_out(found: Resource) -> tuple[str, str]:
+    name, _, content = found.body.decode().partition("=")
+    return name, content
 
 
 class Routed(RuleBasedStateMachine):
-    """Generations in which each route leads to a cluster there is."""
+    """Generations in which each route and listener leads to a cluster there is."""
 
     variant: Variant
 
@@ -271,34 +318,51 @@ class Routed(RuleBasedStateMachine):
         super().__init__()
         self.mesh = Mesh()
         self.clusters = {"a"}
-        self.routes = {"r1": "a", "r2": "a"}
-        self.mesh.wave(cds="a", eds="a", rds="r1=a r2=a", lds="l")
+        self.listeners = {"l"}
+        self.mesh.wave(cds="a", eds="a", rds="r1=a r2=a", lds="l=a")
         self.peer = RoutedPeer(self.mesh, self.variant)
         self.peer.subscribe(CDS, frozenset({WILDCARD}))
         self.peer.answer(CDS, None)
+        self.peer.subscribe(EDS, frozenset({"a"}))
+        self.peer.answer(EDS, None)
         self.peer.subscribe(LDS, frozenset({WILDCARD}))
         self.peer.answer(LDS, None)
         self.peer.subscribe(RDS, frozenset({"r1", "r2"}))
         self.peer.answer(RDS, None)
 
     @rule(
-        clusters=st.sets(st.sampled_from(NAMES), min_size=1),
-        first=st.integers(0, 3),
-        second=st.integers(0, 3),
-        content=st.integers(1, 3),
-        listener=st.integers(1, 2),
+        clusters=st.dictionaries(st.sampled_from(NAMES), st.integers(1, 3), min_size=1),
+        leads=st.tuples(*[st.integers(0, 3)] * 4),
+        listeners=st.sets(st.sampled_from(["l", "l2"])),
+        said=st.booleans(),
     )
-    def generation(self, clusters: set[str], first: int, second: int, content: int, listener: int) -> None:
-        ordered = sorted(clusters)
-        routes = {"r1": ordered[first % len(ordered)], "r2": ordered[second % len(ordered)]}
-        gone = [f"-{name}" for name in self.clusters - clusters]
+    def generation(self, clusters: dict[str, int], leads: tuple[int, ...], listeners: set[str], said: bool) -> None:
+        """`said`: whether streams may say it, before the next one comes."""
+        targets = [sorted(clusters)[number % len(clusters)] for number in leads]
+        contents = [f"{name}={content}" for name, content in clusters.items()]
+        gone = [f"-{name}" for name in self.clusters - clusters.keys()]
+        leading = dict(zip(["r1", "r2", "l", "l2"], targets, strict=True))
         self.mesh.wave(
-            cds=" ".join([*(f"{name}={content}" for name in ordered), *gone]),
-            eds=" ".join([*ordered, *gone]),
-            rds=" ".join(f"{name}={target}" for name, target in routes.items()),
-            lds=f"l={listener}",
+            cds=" ".join([*contents, *gone]),
+            eds=" ".join([*contents, *gone]),
+            rds=" ".join(f"{name}={leading[name]}" for name in ("r1", "r2")),
+            lds=" ".join([*(f"{name}={leading[name]}" for name in listeners), *(f"-{name}" for name in self.listeners - listeners)]),
         )
-        self.clusters, self.routes = clusters, routes
+        self.clusters, self.listeners = set(clusters), listeners
+        if said:
+            self.peer.pump()
+
+    @rule(leads=st.integers(0, 3))
+    def move(self, leads: int) -> None:
+        """It stands at other tables, of the same clusters."""
+        target = sorted(self.clusters)[leads % len(self.clusters)]
+        for type_url in ASKABLE:
+            table = ResourceTable(type_url)
+            table.replace(self.mesh.tables[type_url].content())
+            if type_url == RDS:
+                table.apply(resources(f"r1={target}", f"r2={target}"))
+            self.mesh.tables[type_url] = table
+            self.peer.stream.retable(type_url, table)
         self.peer.pump()
 
     @precondition(lambda self: self.peer.open)
@@ -322,6 +386,11 @@ class RoutedSotw(Routed):
 
 class RoutedDelta(Routed):
     variant = Variant.DELTA
+
+    @rule()
+    def reconnect(self) -> None:
+        """In state of the world the first answer is all there is, whatever the client still uses: nobody knows what that was."""
+        self.peer.reconnect()
 
 
 TestRoutedSotw = RoutedSotw.TestCase

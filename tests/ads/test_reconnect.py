@@ -191,3 +191,14 @@ def test_c40_a_cluster_that_was_removed_meanwhile_outlives_the_route_to_it() -> 
     assert client.acks(CDS) == ["rds: r=to-new"]
     assert client.acks(RDS) == ["cds: -old"]
     assert client.acks(CDS) == ["eds: -old"]
+
+
+def test_c39_delta_after_a_reconnect_listeners_wait_for_new_clusters_too() -> None:
+    """It held others: what is new among them may lead to a cluster that has not warmed yet."""
+    mesh = Mesh()
+    mesh.only(CDS, "a", "new")
+    mesh.only(LDS, "l=to-a", "l2=to-new")
+    client = mesh.delta()
+    assert client.asks(CDS, holding=held("a")) == ["cds: new"]
+    assert client.asks(LDS, holding={"l": resource("l", "to-a").version}) == []
+    assert client.confirms(CDS) == ["lds: l2=to-new"]

@@ -293,19 +293,21 @@ class Channel:
     def unsent_removals(self) -> bool:
         return any(held and self.table.lookup(name) is None for name, held in self.dirty.items())
 
-    def compare(self) -> None:
-        """Makes the sweep, if one is due and all content is known. What the client holds nothing of counts as asked for, unless it held
-        something else: then it has long been at work, and the new is a change to that."""
+    def compare(self, *, at_work: bool) -> None:
+        """Makes the sweep, if one is due and all content is known. What the client holds nothing of counts as asked for, unless it has long
+        been `at_work`, as who held something else has: then the new is a change to that."""
         if self.sweep is None or not self.table.complete:
             return
         held, self.sweep = self.sweep, None
-        new = None if any(held.values()) else ASKED
+        new = None if at_work or any(held.values()) else ASKED
         for name in self.table.names():
             if name not in self.dirty:
                 version = held.get(name)
-                self.dirty[name] = new if version is None else version[:_LONGEST_VERSION]
+                answer = self.look_up(name)
+                if version is None or not isinstance(answer, Resource) or answer.version != version:
+                    self.dirty[name] = new if version is None else version[:_LONGEST_VERSION]
         for name, version in held.items():
-            if name not in self.dirty:
+            if name not in self.dirty and self.look_up(name) is None:
                 self.dirty[name] = version[:_LONGEST_VERSION]
 
     def settle(self, *, hold: Container[str], removals: bool, limit: int | None, largest: int | None) -> Batch:

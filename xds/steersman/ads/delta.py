@@ -53,6 +53,7 @@ class DeltaStream(Stream[DeltaRequested]):
         """
         if self._only:
             return
+        self._returned = True
         if self._reopening_until is None and len(self._channels) == 1:
             self._reopening_until = now + self._patience.reopening
         if type_url == CDS and EDS not in self._channels:

@@ -111,6 +111,7 @@ class Stream(Generic[R]):
         self._warm, self._behind, self._opening = Wait(), Wait(), Wait()
         self._remove_at: float | None = None
         self._reopening_until: float | None = None
+        self._returned = False
         self._unwarmed: set[str] | None = None
 
     # -- in -----------------------------------------------------------------------------------------------------------------------
@@ -274,6 +275,8 @@ class Stream(Generic[R]):
             self._reopening_until = None
         changed, alone = None, self._reopening_until is None
         for channel in channels.values():
+            if channel.sweep is not None:
+                channel.compare(at_work=self._returned)
             if channel.dirty or channel.owed or channel.sweep is not None:
                 alone = alone and changed is None and channel.type_url != CDS
                 changed = channel
@@ -304,11 +307,7 @@ class Stream(Generic[R]):
     def _push(
         self, channel: Channel | None, actions: list[Action], now: float, *, hold: Container[str] = NOTHING, removals: bool = True
     ) -> None:
-        if channel is None or not channel.unsaid:
-            return
-        if channel.sweep is not None:
-            channel.compare()
-        if not channel.due:
+        if channel is None or not channel.due:
             return
         composed = self._compose(channel, actions, hold=hold, removals=removals)
         if composed is None:
