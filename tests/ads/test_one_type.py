@@ -139,5 +139,34 @@ def test_who_has_clusters_on_the_same_stream_or_endpoints_on_one_of_their_own_is
         assert client.gets() == []
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_who_comes_back_for_endpoints_and_has_clusters_elsewhere_gets_them_whatever_it_holds(elsewhere: bool) -> None:
+    """The clusters may have been changed meanwhile, and be sent before or after: they warm until their endpoints come."""
+    mesh = Mesh()
+    mesh.only(CDS, "a")
+    mesh.only(EDS, "a", "b")
+    holding = {name: resource(name).version for name in ("a", "b")}
+    client = mesh.delta(elsewhere=lambda: elsewhere)
+    assert client.asks(EDS, "a", "b", holding=holding) == (["eds: a b"] if elsewhere else [])
+    both = mesh.delta(elsewhere=lambda: elsewhere)
+    both.asks(CDS, holding={"a": resource("a").version})
+    assert both.asks(EDS, "a", "b", holding=holding) == []
+    own = mesh.delta(only=EDS, elsewhere=lambda: elsewhere)
+    assert own.asks(EDS, "a", "b", holding=holding) == []
+
+
+def test_who_comes_back_with_old_clusters_may_warm_any_of_the_new_ones() -> None:
+    """With state of the world it doesn't say which it holds."""
+    mesh = Mesh()
+    mesh.only(CDS, "a", "b")
+    old, new, same = (mesh.sotw(only=CDS) for _ in range(3))
+    old.asks("", version="of before")
+    assert warmed(old.last) == [("a", "b")]
+    new.asks("")
+    assert warmed(new.last) == []
+    same.asks("", version=mesh.tables[CDS].version)
+    assert warmed(same.last) == []
+
+
 def warmed(actions: Sequence[object]) -> list[tuple[str, ...]]:
     return [action.clusters for action in actions if isinstance(action, Warms)]

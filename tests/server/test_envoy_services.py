@@ -6,7 +6,7 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from steersman.server.bootstrap import XDS_CLUSTER, envoy_bootstrap
 from tests.support.live import clusters, listeners, refusals, warming
 from tests.support.pki import Authority
 from tests.support.running import Envoy, free_port, http_app, started_envoy
-from tests.support.static import StaticServer, static_server
+from tests.support.static import StaticServer, static_server, until
 from tests.support.tables import APPS, MODES, PROXY, endpoints, made, route, sees, wave
 from tests.support.tables import cluster as over_ads
 from tests.support.xds import Mesh
@@ -163,6 +163,26 @@ async def test_a_cluster_that_is_changed_on_one_stream_gets_its_endpoints_by_ano
             wave(mesh, {CDS: [over_ads("a", connect_timeout=f"{seconds}s")]})
             await sees(lambda modified=seconds - 1: (modifications(envoy), warming(envoy)) == (modified, {}), 5.0)  # type: ignore[misc]
         assert server.counters.pushed_resources["eds"] == pushed + 3, "of the changed cluster alone"
+
+
+@BOTH
+async def test_so_does_one_that_was_changed_while_the_server_was_away(variant: Variant, tmp_path: Path) -> None:
+    """Its streams come back in any order, each in its own time."""
+    mesh = Mesh()
+    wave(mesh, {CDS: [over_ads("a"), over_ads("b")], EDS: [endpoints("a", 1), endpoints("b", 2)]})
+    async with AsyncExitStack() as servers:
+        server = await servers.enter_async_context(static_server(mesh))
+        port = int(server.address.rpartition(":")[2])
+        async with at(server, variant, tmp_path, ads=True) as envoy:
+            await sees(lambda: clusters(envoy) == {"a", "b"})
+            for times in (1, 2, 3):
+                await server.xds.drain(0.1)
+                await server.xds.stop()
+                wave(mesh, {CDS: [over_ads("a", connect_timeout=f"{1 + times}s")]})
+                server = await servers.enter_async_context(static_server(mesh, port=port))
+                await sees(lambda times=times: modifications(envoy) == times, 20)  # type: ignore[misc]
+                await until(lambda server=server: any(EDS in place.holds for place in server.places), 20)  # type: ignore[misc]
+                await sees(lambda: warming(envoy) == {}, 5.0)
 
 
 def modifications(envoy: Envoy) -> int:

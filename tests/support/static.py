@@ -11,6 +11,7 @@ from steersman.ads.messages import Nacked
 from steersman.graph import Reader
 from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.model.proxy import Proxy
+from steersman.names import CDS
 from steersman.pipeline import Pipeline
 from steersman.server.connection import Connection
 from steersman.server.refusals import Refusals
@@ -39,10 +40,15 @@ class Place:
     def hold(self, type_url: str, names: frozenset[str] | None, named: frozenset[str]) -> None:
         self.holds[type_url] = names
 
+    def clusters_elsewhere(self) -> bool:
+        return any(other.connection.takes(CDS) for other in self._of_proxy())
+
     def warm(self, clusters: Sequence[str]) -> None:
-        for other in self.serving.places:
-            if other is not self and other.proxy.id == self.proxy.id:
-                other.connection.warm(clusters)
+        for other in self._of_proxy():
+            other.connection.warm(clusters)
+
+    def _of_proxy(self) -> "list[Place]":
+        return [other for other in self.serving.places if other.proxy.id == self.proxy.id]
 
     def release(self) -> None:
         self.serving.places.remove(self)

@@ -60,9 +60,12 @@ class DeltaStream(Stream[DeltaRequested]):
             self._unwarmed = set()
 
     def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> dict[str, str]:
-        """What the client says that it holds; but of endpoints of clusters that were changed on this stream already, since they warm."""
+        """What the client says that it holds; but of endpoints of clusters that were changed on this stream already, since they warm. Those
+        that it takes over another stream may all have been."""
         if channel.type_url == EDS:
             unwarmed, self._unwarmed = self._unwarmed, None
+            if initial and not self._only and CDS not in self._channels and self._elsewhere():
+                unwarmed = set(initial)
             if unwarmed:
                 initial = {name: ASKED if name in unwarmed else version for name, version in initial.items()}
         return {name: version for name, version in initial.items() if len(name) <= self._limits.name_length}

@@ -52,6 +52,7 @@ class SotwStream(Stream[Requested]):
             channel.owed = channel.owed or (full and may_hold)
 
     def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:
+        came_back = bool(self._only and channel.hint)  # with clusters of before, any of which may be another now
         if channel.type_url in FULL_STATE:
             batch = self._full_state(channel, hold=hold, removals=removals)
         else:
@@ -62,7 +63,7 @@ class SotwStream(Stream[Requested]):
         resources = channel.everything() if channel.type_url in FULL_STATE else tuple(batch.resources)
         refused = tuple(batch.refused)
         response = self._shared.response(self.variant, channel.type_url, resources, (), refused, channel.table.stated, channel.ttl)
-        return Composed(response, batch.resources, batch.adds)
+        return Composed(response, resources if came_back else batch.resources, batch.adds)
 
     def _full_state(self, channel: Channel, *, hold: Container[str], removals: bool) -> Batch | None:
         """None as long as something subscribed is pending, since to leave it out would be to delete it."""

@@ -14,7 +14,7 @@ No type waits for the ACK of another, but for the waits above; they concern only
 """
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -76,7 +76,8 @@ class Stream(Generic[R]):
 
     Every change of a table is to be told by `changed` in the same turn as it is made, before anything else is called, then `pump`.
     `largest`: bytes of a resource past which the client would drop the stream; None for any. `only`: the one type that there is on this
-    stream, which requests need not name; "" for all of them. `ttls`: seconds, by type URL, that the client keeps what it is sent unless it
+    stream, which requests need not name; "" for all of them. `elsewhere`: whether the client takes its clusters over another stream, asked
+    when it comes back with endpoints. `ttls`: seconds, by type URL, that the client keeps what it is sent unless it
     hears of it again; a type that is missing is kept for ever.
     """
 
@@ -93,6 +94,7 @@ class Stream(Generic[R]):
         patience: Patience = PATIENCE,
         largest: int | None = None,
         only: str = "",
+        elsewhere: Callable[[], bool] = lambda: False,
         ttls: Mapping[str, float] = _NONE,
     ) -> None:
         self.closed = False
@@ -104,6 +106,7 @@ class Stream(Generic[R]):
         self._patience = patience
         self._largest = largest
         self._only = only
+        self._elsewhere = elsewhere
         self._ttls = ttls
         self._count = 0
         self._channels: dict[str, Channel] = {}

@@ -76,6 +76,9 @@ class Standing(Protocol):
         """Needs exactly these names from now on (None: all that a wildcard covers, and `named`); what of them is pending arrives as
         changes."""
 
+    def clusters_elsewhere(self) -> bool:
+        """Whether the proxy takes its clusters over a stream of their own."""
+
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters; its other streams are to be told (`Connection.warm`)."""
 
@@ -156,6 +159,10 @@ class Connection:
         if self._stream is not None and self._concerns(type_url):
             self._stream.retable(type_url, table)
             self._pump_soon()
+
+    def takes(self, type_url: str) -> bool:
+        """Whether it is a stream of that type alone."""
+        return self._service.type_url == type_url
 
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters over another stream."""
@@ -252,6 +259,7 @@ class Connection:
             patience=self._patience,
             largest=opening.largest,
             only=self._service.type_url,
+            elsewhere=self._standing.clusters_elsewhere,
             ttls=self._ttls if opening.mortal else _NONE,
         )
 

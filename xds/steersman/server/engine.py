@@ -20,6 +20,7 @@ from steersman.graph import Reader
 from steersman.model.facts import Delete, Fact, LeafKey, Origin, Upsert
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
+from steersman.names import CDS
 from steersman.pipeline import Pipeline
 from steersman.registry.collections import LEAVES, RESOLVED
 from steersman.server.connection import Connection
@@ -59,6 +60,10 @@ class Standing:
     def hold(self, type_url: str, names: Names, named: frozenset[str]) -> None:
         """Needs exactly these names of that type from now on; what they hold arrives as changes."""
         self._engine.enter(lambda: self._engine.cache.hold(self.place, type_url, names, named))
+
+    def clusters_elsewhere(self) -> bool:
+        """Whether the proxy takes its clusters over a stream of their own."""
+        return any(connection.takes(CDS) for connection in self._engine.connections_of(self.place.node_id))
 
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters: its other streams are told."""
@@ -166,10 +171,13 @@ class Engine:
             self.pipeline.apply([Delete(kind=Kind.PROXY, key=place.node_id)])
 
     def warm(self, place: Place, clusters: Sequence[str]) -> None:
-        """The stream that stands here has sent its proxy these clusters."""
-        for other in self._of_node.get(place.node_id, ()):
-            if other is not place:
-                self._streams[other].connection.warm(clusters)
+        """The stream that stands here has sent its proxy these clusters. Of that stream itself nothing follows."""
+        for connection in self.connections_of(place.node_id):
+            connection.warm(clusters)
+
+    def connections_of(self, node_id: str) -> Sequence[Connection]:
+        """Of the streams of one proxy, in the order in which they joined."""
+        return [self._streams[place].connection for place in self._of_node.get(node_id, ())]
 
     def _tell_proxy(self, stream: _Stream) -> None:
         origin = Origin(source="proxy", place=stream.connection.peer, seen=time.time())
