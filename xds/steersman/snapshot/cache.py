@@ -21,6 +21,9 @@ Names = frozenset[str] | None
 
 Parts = tuple[PartKey, ...]
 
+_NOTHING = LayeredTable()
+"""Where a stream stands with a type of which its proxy has no table any more."""
+
 
 class Need(NamedTuple):
     """What a stream needs of a type. `names`: those, or (None) all that a wildcard covers. `named`: with a wildcard, what is subscribed by
@@ -310,6 +313,8 @@ class SnapshotCache:
         return tuple(Change(name, old, None, key.by_name) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
+        if not parts:
+            return _NOTHING
         table = self._layered.get(parts)
         if table is None:
             table = self._layered[parts] = LayeredTable([self._parts[key].table for key in parts])
