@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, envoys, fanout, idle, proxies, reconnect, storm, visible
+from tests.bench import build, change, changes, envoys, fanout, idle, proxies, reconnect, storm, visible
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "change": change.run,
+    "changes": changes.run,
     "build": build.run,
     "envoys": envoys.run,
     "fanout": fanout.run,
