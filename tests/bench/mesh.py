@@ -9,7 +9,7 @@ import msgspec
 
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Fact, Origin, Upsert
-from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey, labels_of
+from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, labels_of
 from steersman.model.objects import EndpointSlice, Kind, Node, Pod, Port, Protocol, Service, ServiceType, SliceEndpoint, SlicePort
 from steersman.model.proxy import Proxy
 from steersman.names import EDS, NETWORK_LABEL, TLS_MODE_LABEL
@@ -35,6 +35,7 @@ class Mesh:
         self._random = random.Random(seed)
         for facts in self._facts(services, endpoints):
             self.pipeline.apply(facts)
+        self.names = tuple(self.slices)
 
     def connect(self, views: Iterable[tuple[NetworkID, ...] | None] = (None,)) -> None:
         """Twelve standpoints hold every assignment, for each of `views` (a proxy's REQUESTED_NETWORK_VIEW) anew."""
@@ -58,7 +59,7 @@ class Mesh:
 
     def changed(self) -> Fact:
         """One endpoint becomes unready, or ready again: a fact that moves every view of its service."""
-        key = self._random.choice(list(self.slices))
+        key = self._random.choice(self.names)
         piece = self.slices[key]
         place = self._random.randrange(len(piece.endpoints))
         entry = msgspec.structs.replace(piece.endpoints[place], ready=not piece.endpoints[place].ready)
@@ -102,12 +103,12 @@ def service_facts(cluster: ClusterID, number: int, name: int, endpoints: int) ->
             Service(key=key, cluster_ips=(f"10.{96 + name // 62500}.{name // 250 % 250}.{name % 250 + 1}",), ports=(port,)),
         )
     ]
-    labels = labels_of({"app": key.name, TLS_MODE_LABEL: "istio"})
+    labels = labels_of_service(key.name)
     entries = []
     for place in range(endpoints):
         address = _address(number, name, place, endpoints)
         node = NODES[place % REGIONS]
-        pod = Pod(key=ObjectKey(cluster, "default", f"{key.name}-{place}"), ips=(address,), node=node, labels=labels, ready=True)
+        pod = pod_of(ObjectKey(cluster, "default", f"{key.name}-{place}"), address, node, labels)
         facts.append(upsert(Kind.POD, pod.key, pod))
         entries.append(SliceEndpoint(address=_address(number, name, place, endpoints), pod=f"{key.name}-{place}", node=node))
     for first in range(0, len(entries), PER_SLICE):
@@ -120,6 +121,16 @@ def service_facts(cluster: ClusterID, number: int, name: int, endpoints: int) ->
         )
         facts.append(upsert(Kind.ENDPOINT_SLICE, piece.key, piece))
     return facts
+
+
+def pod_of(key: ObjectKey, address: str, node: str, labels: Labels) -> Pod:
+    """A pod that is ready."""
+    return Pod(key=key, ips=(address,), node=node, labels=labels, ready=True)
+
+
+def labels_of_service(name: str) -> Labels:
+    """Those of its pods."""
+    return labels_of({"app": name, TLS_MODE_LABEL: "istio"})
 
 
 NODES = tuple(f"n{region}" for region in range(REGIONS))

@@ -104,6 +104,7 @@ class Adapter:
             for connection in mesh.streams:
                 assert isinstance(connection, Connection)
                 connection.retabled(type_url, table)
+                connection.wake()
         return messages.clearStateResponse(response=f"nothing is known of {request.node} any more")
 
     async def UpdateResource(self, request: Any, context: Any) -> Any:  # noqa: N802

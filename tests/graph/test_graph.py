@@ -284,8 +284,8 @@ EVENTS = st.one_of(
 )
 
 
-def demanded(groups: str) -> NodeRef:
-    return NodeRef(REPORT if len(groups) == 1 else REPORTS, groups)
+def demanded(groups: str) -> tuple[Derived[str, str], str]:
+    return REPORT if len(groups) == 1 else REPORTS, groups
 
 
 @given(st.lists(EVENTS, max_size=60), st.sampled_from([1, 2, 100]))

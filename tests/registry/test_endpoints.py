@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from steersman.model.ids import Locality
-from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Twin
+from steersman.model.ids import ClusterID, Locality, NetworkID
+from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin
 from steersman.model.objects import Kind, Row, ServiceType, SliceEndpoint
 from steersman.names import SESSION_LABEL
 from steersman.registry.collections import ENDPOINT_SOURCES, POD_ENDPOINTS, SLICE_ENDPOINTS
@@ -48,7 +48,7 @@ def test_an_entry_of_a_known_pod_is_an_endpoint_with_its_place_and_identity() ->
     )
     (endpoint,) = endpoints(found)
     assert (endpoint.address, endpoint.port, endpoint.health, endpoint.weight, endpoint.source) == ("10.0.0.1", 8080, "HEALTHY", 1, SLICE)
-    assert endpoint.traits == (Locality("r", "z"), "net", "east", True, V4, Twin.ALONE, "")
+    assert endpoint.traits == Traits(Locality("r", "z"), NetworkID("net"), ClusterID("east"), mtls=True, family=V4)
     assert endpoint.workload.identity == "spiffe://cluster.local/ns/default/sa/bob"
     assert found.unusable == ()
 

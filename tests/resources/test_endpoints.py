@@ -30,9 +30,9 @@ from steersman.model.mesh import (
 from steersman.model.objects import Kind
 from steersman.registry.collections import CELLS, MESH_SERVICES
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
-from steersman.resources.endpoints import assignment_of, encoded_cells
+from steersman.resources.endpoints import assignment, encoded_cells
 from steersman.resources.lb_endpoints import encoded, varint
-from steersman.views.collections import SEEN, SeenKey
+from steersman.views.collections import SeenKey
 from tests.support.examples import examples
 from tests.support.pgv import problems
 
@@ -54,8 +54,6 @@ class Mesh:
         self.encoded: dict[EncodedCellsKey, bytes] = {}
 
     def __call__(self, collection: Any, key: Any, /) -> Any:
-        if collection is SEEN:
-            return self.seen
         if collection is CELLS:
             return self.cells[key.traits]
         if collection is MESH_SERVICES:
@@ -68,7 +66,7 @@ class Mesh:
 
     def assignment(self, name: str = NAME) -> tuple[bytes, ...]:
         read: Reader = self
-        return assignment_of(read, (name, KEY)).parts
+        return assignment(read, name, KEY, self.seen).parts
 
 
 def endpoint(address: str, traits: Traits, *, labels: Labels = (), pod: str = "reviews-1", weight: int = 1, port: int = 9080) -> Endpoint:

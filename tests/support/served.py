@@ -45,7 +45,7 @@ def resources_of(mesh: Mesh, proxy: Proxy, type_url: str) -> dict[str, Resource]
             if part.type_url == type_url:
                 for name, ref in mesh.ask(MANIFESTS, part):
                     assert name not in found, f"{name} stands in two parts of one table"
-                    resource = mesh.ask(*ref)
+                    resource = mesh.ask(ref.collection, ref.key)
                     if resource is not None:
                         assert resource.name == name
                         found[name] = resource

@@ -9,6 +9,7 @@ from steersman.ads.sotw import SotwStream
 from steersman.ads.stream import Stream
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.resources.resource import Resource, of_parts
+from steersman.server.connection import Connection
 from steersman.snapshot.table import Change, LayeredTable, ResourceTable, Table
 
 TYPES = (CDS, EDS, LDS, RDS, SDS)
@@ -103,6 +104,8 @@ class Mesh:
         for stream in self.streams:
             for type_url, changed in changes.items():
                 stream.changed(type_url, changed)
+            if isinstance(stream, Connection):
+                stream.wake()
 
     def client(self, variant: Variant, **options: Any) -> "SotwClient | DeltaClient":
         return self.delta(**options) if variant is Variant.DELTA else self.sotw(**options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig
@@ -129,7 +130,7 @@ def test_behind_a_gateway_only_mtls_endpoints_are_reached() -> None:
 
 
 def test_a_client_that_speaks_no_mtls_reaches_nothing_behind_a_gateway() -> None:
-    plain = horizon()._replace(plaintext=True)
+    plain = msgspec.structs.replace(horizon(), plaintext=True)
     assert judged(traits(), plain, WEST_GATEWAY).rule is Rule.NOT_MTLS
     assert judged(traits(EAST), plain, WEST_GATEWAY).rule is Rule.DIRECT
     assert judged(traits(), plain, DIRECT).rule is Rule.DIRECT_NO_GATEWAY
@@ -156,20 +157,20 @@ def test_a_view_that_leaves_out_the_proxys_own_network_means_it() -> None:
 @pytest.mark.parametrize("config", [MeshConfig(), DIRECT], ids=["withhold", "direct"])
 @pytest.mark.parametrize("gateway", [(), (WEST_GATEWAY,)], ids=["no gateway", "gateway"])
 def test_a_networks_gateway_sees_its_own_network_alone(config: MeshConfig, gateway: tuple[Row, ...]) -> None:
-    own = horizon()._replace(own_network_only=True)
+    own = msgspec.structs.replace(horizon(), own_network_only=True)
     assert judged(traits(), own, config, *gateway).rule is Rule.OTHER_NETWORK_AT_GATEWAY
     assert judged(traits(EAST, mtls=False), own, config, *gateway).rule is Rule.DIRECT
     assert judged(traits(UNKNOWN_NETWORK), own, config, *gateway).rule is Rule.DIRECT
 
 
 def test_a_gateway_of_unknown_network_sees_what_is_direct_to_it() -> None:
-    own = horizon(UNKNOWN_NETWORK)._replace(own_network_only=True)
+    own = msgspec.structs.replace(horizon(UNKNOWN_NETWORK), own_network_only=True)
     assert judged(traits(), own).rule is Rule.DIRECT
     assert judged(traits(), own, WEST_GATEWAY).rule is Rule.OTHER_NETWORK_AT_GATEWAY
 
 
 def test_a_passthrough_cluster_holds_mtls_endpoints_only() -> None:
-    passthrough = horizon()._replace(own_network_only=True, mtls_only=True)
+    passthrough = msgspec.structs.replace(horizon(), own_network_only=True, mtls_only=True)
     assert judged(traits(EAST), passthrough).rule is Rule.DIRECT
     assert judged(traits(EAST, mtls=False), passthrough).rule is Rule.PASSTHROUGH_NOT_MTLS
 
@@ -178,17 +179,17 @@ def test_a_passthrough_cluster_holds_mtls_endpoints_only() -> None:
 
 
 def test_of_a_cluster_local_service_only_the_proxys_own_cluster_counts() -> None:
-    mine = horizon()._replace(cluster=ClusterID("east"))
+    mine = msgspec.structs.replace(horizon(), cluster=ClusterID("east"))
     assert judged(traits(EAST, cluster="west"), mine).rule is Rule.CLUSTER_LOCAL
     assert judged(traits(EAST, cluster="east"), mine).rule is Rule.DIRECT
 
 
 def test_a_node_local_endpoint_is_its_own_nodes_alone() -> None:
     endpoint = traits(EAST, node="east/n1")
-    assert judged(endpoint, horizon()._replace(node="east/n1")).rule is Rule.DIRECT
-    assert judged(endpoint, horizon()._replace(node="west/n1")).rule is Rule.NODE_LOCAL
+    assert judged(endpoint, msgspec.structs.replace(horizon(), node="east/n1")).rule is Rule.DIRECT
+    assert judged(endpoint, msgspec.structs.replace(horizon(), node="west/n1")).rule is Rule.NODE_LOCAL
     assert judged(endpoint, horizon()).rule is Rule.NODE_LOCAL
-    assert judged(traits(EAST), horizon()._replace(node="east/n1")).rule is Rule.DIRECT
+    assert judged(traits(EAST), msgspec.structs.replace(horizon(), node="east/n1")).rule is Rule.DIRECT
 
 
 @pytest.mark.parametrize(

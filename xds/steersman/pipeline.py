@@ -299,7 +299,7 @@ def wire_views(graph: Graph) -> None:
     )
 
     # NETWORK_GATEWAYS --> VERDICTS --> LAYOUTS --.
-    # CELL_INDEX ---------------------------------+--> SEEN (by service port and horizon)
+    # CELL_INDEX ---------------------------------+--> SEEN (by service port and horizon; what explain reads)
     graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS))
     graph.derive(LAYOUTS, split_horizon.layout_of, reads=(VERDICTS,))
     graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, LAYOUTS))
@@ -351,9 +351,9 @@ def wire_clusters(graph: Graph) -> None:
 def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
-    # SEEN ---------------------'
+    # CELL_INDEX, LAYOUTS ------'
     graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS, MESH_SERVICES))
-    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(SEEN, CELLS, ENCODED_CELLS, MESH_SERVICES))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(CELL_INDEX, LAYOUTS, CELLS, ENCODED_CELLS, MESH_SERVICES))
 
 
 def wire_secrets(graph: Graph) -> None:

@@ -81,10 +81,14 @@ def made_from(
     services = sorted(dict.fromkeys(_services(read, part, ref)), key=lambda key: not told(key))
     asked = [ObjectRef(Kind.SERVICE, one.key) for key in services[:SHOWN] for one in services_named(read, key)]
     asked += _objects(read, node_id, part, ref)
-    behind = [ObjectRef(KINDS[one.collection], one.key) for one in inputs_of(*ref, _LOOKED_AT) if isinstance(one.collection, Table)]
+    behind = [
+        ObjectRef(KINDS[one.collection], one.key)
+        for one in inputs_of(ref.collection, ref.key, _LOOKED_AT)
+        if isinstance(one.collection, Table)
+    ]
     behind = sorted((one for one in behind if one.kind not in _BEHIND), key=lambda one: not told(one.key))
     there = [one for one in dict.fromkeys((*asked, *behind)) if (one.kind, one.key) in origins]
-    value = read(*ref)
+    value = read(ref.collection, ref.key)
     written = Written(origins)
     return MadeFrom(
         objects=tuple(written.reference(one) for one in there[:SHOWN]),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from steersman.graph.collections import Collection, Compute, Derived, Index, Reader, Table
 
 AT_ONCE = 256
@@ -35,7 +37,7 @@ class ComputeFailed(Exception):
         self.__cause__ = cause
 
 
-class NodeRef(NamedTuple):
+class NodeRef(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """One value of one collection."""
 
     collection: Collection[Any, Any]
@@ -43,6 +45,13 @@ class NodeRef(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.collection.name}[{self.key}]"
+
+
+class _Demand(msgspec.Struct):
+    """That a value is needed: how often, and the reference by which it is reported."""
+
+    ref: NodeRef
+    times: int = 1
 
 
 class Settled(NamedTuple):
@@ -77,7 +86,7 @@ class _Node:
         self.value: Any = None
         self.deps: Any = None
         self.dependents: Any = None
-        self.demand = 0
+        self.demand: _Demand | None = None
 
     def each_dep(self) -> tuple["_Node", ...]:
         deps = self.deps
@@ -308,7 +317,7 @@ class Graph:
                 self._dirty[derived.level][node] = None
 
     def _moved(self, node: _Node) -> None:
-        if node.demand:
+        if node.demand is not None:
             self._changed[node] = None
         for dependent in node.each_dependent():
             self._dirty[dependent.plan.level][dependent] = None
@@ -328,16 +337,19 @@ class Graph:
             else:
                 node.value = _UNMADE
                 self._dirty[plan.level][node] = None
+        if node.demand is None:
+            node.demand = _Demand(NodeRef(collection, node.key))
             self._changed[node] = None
-        elif not node.demand:
-            self._changed[node] = None
-        node.demand += 1
+        else:
+            node.demand.times += 1
 
     def release(self, collection: Collection[K, V], key: K) -> None:
         """Takes one `demand` back. What nobody needs any more is forgotten at the next settlement."""
         node = self._plans[collection].nodes[key]
-        node.demand -= 1
-        if not node.demand:
+        assert node.demand is not None
+        node.demand.times -= 1
+        if not node.demand.times:
+            node.demand = None
             self._changed.pop(node, None)
             self._loose[node] = None
 
@@ -406,7 +418,7 @@ class Graph:
 
     def _forget(self, node: _Node) -> None:
         """Takes leave of a node that was made for a question, unless someone else needs it."""
-        if not node.demand and node.dependents is None:
+        if node.demand is None and node.dependents is None:
             self._loose[node] = None
             if not self._answering:
                 self._unlink()
@@ -463,7 +475,7 @@ class Graph:
                     self._allowance = math.inf
                 yield
         yield from self._unlinking()
-        changed = tuple(NodeRef(node.plan.collection, node.key) for node in self._changed)
+        changed = tuple([node.demand.ref for node in self._changed if node.demand is not None])
         self._changed.clear()
         return Settled(changed, computed)
 
@@ -549,7 +561,7 @@ class Graph:
         while self._loose:
             yield
             node, _ = self._loose.popitem()
-            if node.demand or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
+            if node.demand is not None or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
                 continue
             del node.plan.nodes[node.key]
             self._dirty[node.plan.level].pop(node, None)

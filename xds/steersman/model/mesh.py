@@ -111,7 +111,7 @@ class Twin(StrEnum):
     SECOND = "second"
 
 
-class Traits(NamedTuple):
+class Traits(Row, frozen=True, order=True, cache_hash=True):
     """All of an endpoint that the rules of split horizon look at: endpoints with equal traits share every verdict. Sorts stably.
 
     `node`: CLUSTER/NODE, set only for endpoints whose own cluster's Service is node-local.
@@ -293,7 +293,7 @@ class Standpoint(Row, frozen=True, kw_only=True):
     inferred: tuple[str, ...] = ()
 
 
-class Horizon(NamedTuple):
+class Horizon(Row, frozen=True, cache_hash=True):
     """What of a standpoint decides the endpoints of one service, and nothing more: proxies with equal horizons share one assignment.
 
     `cluster` and `node` are set only for cluster-local and node-local services. `view` None: all networks. `own_network_only`: for

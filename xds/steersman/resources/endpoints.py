@@ -12,7 +12,8 @@ from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
 from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, varint, weight_field
 from steersman.resources.resource import Resource, of_parts
-from steersman.views.collections import SEEN, SeenKey
+from steersman.views.collections import SeenKey
+from steersman.views.split_horizon import seen_from
 
 
 def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
@@ -22,13 +23,18 @@ def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
-    """The ClusterLoadAssignment of that cluster name: one LocalityLbEndpoints for each group of the view that has endpoints, in its order:
-    locality; direct endpoints; gateways; weight; priority.
+    """The ClusterLoadAssignment of that cluster name. What is seen is worked out here, not read from SEEN: there are as many of the one as
+    of the other, and nearly every change of what is seen is one of the bytes."""
+    name, seen_key = key
+    return assignment(read, name, seen_key, seen_from(read, seen_key))
+
+
+def assignment(read: Reader, name: str, key: SeenKey, seen: SplitHorizon) -> Resource:
+    """What is seen of a service port, as ClusterLoadAssignment: one LocalityLbEndpoints for each group of the view that has endpoints, in
+    its order: locality; direct endpoints; gateways; weight; priority.
 
     Parts: cells' bytes, shared with every other assignment that holds the cell, and between them what is this one's own.
     """
-    name, seen_key = key
-    seen = read(SEEN, seen_key)
     frame = _frame(seen.arrangement)
     weights, scale = seen.weights, seen.scale
     behind = [b""] * len(frame.groups)
@@ -42,7 +48,7 @@ def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
     for place, (locality, direct, positions, priority) in enumerate(frame.groups):
         if not direct and not behind[place]:
             continue
-        standing = _direct(read, seen_key, direct, seen)
+        standing = _direct(read, key, direct, seen)
         total = totals[place] + scale * sum([weights[position] for position in positions])
         end = behind[place] + weight_field(3, total) + priority
         own += b"\x12" + varint(len(locality) + len(standing) + len(end)) + locality

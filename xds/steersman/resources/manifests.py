@@ -5,7 +5,7 @@ from typing import Any
 
 from steersman.graph import NodeRef, Reader
 from steersman.model.facts import LeafKey
-from steersman.model.ids import ClusterID, ServicePortKey
+from steersman.model.ids import ServicePortKey
 from steersman.model.mesh import Horizon, MeshService, ServicePort, Standpoint
 from steersman.model.proxy import Interception
 from steersman.names import (
@@ -60,7 +60,7 @@ from steersman.views.collections import (
     STANDPOINTS,
     SeenKey,
 )
-from steersman.views.horizon import narrowed, whole_horizon
+from steersman.views.horizon import localised, narrowed, whole_horizon
 from steersman.views.ports import (
     routes_scope,
 )
@@ -139,7 +139,7 @@ def _endpoints(read: Reader, standpoint: Standpoint) -> Endpoints:
 
 def _that_matters(read: Reader, namespace: str, horizon: Horizon) -> Horizon:
     cluster_local, node_local = read(LOCAL_SERVICES, namespace)
-    return horizon._replace(cluster=horizon.cluster if cluster_local else ClusterID(""), node=horizon.node if node_local else "")
+    return localised(horizon, cluster=cluster_local, node=node_local)
 
 
 def local_services(read: Reader, namespace: str) -> tuple[bool, bool]:

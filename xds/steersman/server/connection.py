@@ -97,8 +97,8 @@ class Serving(Protocol):
 
 
 class Connection:
-    """One stream. The server tells it `changed` and `retabled` in the turn in which the tables moved, `warm` and `drain` at any time; `run`
-    is its life."""
+    """One stream. The server tells it `changed` and `retabled` in the turn in which the tables moved, and then, when there is time for it
+    to write, to `wake`; `warm` and `drain` at any time. `run` is its life."""
 
     def __init__(
         self,
@@ -152,13 +152,18 @@ class Connection:
             return  # not open yet, it opens at the tables as they are by then
         self._stream.changed(type_url, changes)
         self._since = since if self._since is None else min(self._since, since or self._since)
-        self._pump_soon()
+        self._moved = True
 
     def retabled(self, type_url: str, table: Table) -> None:
         """The proxy stands at another table from now on."""
         if self._stream is not None and self._concerns(type_url):
             self._stream.retable(type_url, table)
-            self._pump_soon()
+            self._moved = True
+
+    def wake(self) -> None:
+        """There is time to write what it was told of."""
+        if self._moved:
+            self._write_soon()
 
     def takes(self, type_url: str) -> bool:
         """Whether it is a stream of that type alone."""

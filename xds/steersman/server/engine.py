@@ -11,7 +11,7 @@ next one, all of it together.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
@@ -32,8 +32,9 @@ log = logging.getLogger("steersman.engine")
 
 T = TypeVar("T")
 
-STEP = 0.010
-"""Seconds of the event loop that a turn takes at a stretch."""
+STEP = 0.005
+"""Seconds of the event loop that a turn takes at a stretch. With what else there is in a round of the loop (a stream puts its response
+together, the collector looks at what is young) that makes less than 20 ms."""
 _ROUNDS = 4
 """Rounds of the loop between two stretches. A question over HTTP takes that many; with one, each would wait for a stretch."""
 
@@ -206,29 +207,23 @@ class Engine:
             published = await self._settled(inbox)
             self._counters.settling.observe(loop.time() - started)
             self._count(published)
-            self._tell(published)
+            told = self._tell(published)
+            self._answer()
+            await self._wake(told)
+        self._answer()
+
+    def _answer(self) -> None:
         questions, self._questions = self._questions, []
         for put in questions:
             put()
 
     async def _settled(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Published:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + STEP
-        for _ in self._taking_in(inbox):
-            if loop.time() >= until:
-                await _give_way()
-                until = loop.time() + STEP
-        run = self.pipeline.settling(self.cache.absorb)
-        while True:
-            try:
-                next(run)
-            except StopIteration as end:
-                return self.cache.publish(end.value)
-            if loop.time() >= until:
-                await _give_way()
-                until = loop.time() + STEP
+        stretch = _Stretch()
+        await stretch.through(self._taking_in(inbox))
+        generation = await stretch.through(self.pipeline.settling(self.cache.absorb))
+        return await stretch.through(self.cache.publishing(generation))
 
-    def _taking_in(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Iterator[None]:
+    def _taking_in(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Generator[None, None, None]:
         """Step by step: thousands of streams may leave at once."""
         for entry in inbox:
             if callable(entry):
@@ -247,15 +242,18 @@ class Engine:
         for (kind, _), origin in generation.causes:
             counters.facts[kind, "upsert" if origin is not None else "delete"] += 1
 
-    def _tell(self, published: Published) -> None:
-        """Streams first: what they are sent must not wait for what the pipeline wants."""
+    def _tell(self, published: Published) -> list[Connection]:
+        """Tells the streams what became of their tables, before anything else can look at those. Returns whom it told; they don't write
+        yet."""
         since = min((origin.seen for _, origin in published.generation.causes if origin is not None and origin.seen), default=None)
+        connections: dict[Connection, None] = {}
         for told in published.changes:
-            stream = self._streams[told.place]
+            connection = self._streams[told.place].connection
+            connections[connection] = None
             if told.changes:
-                stream.connection.changed(told.type_url, told.changes, since)
+                connection.changed(told.type_url, told.changes, since)
             if told.moved:
-                stream.connection.retabled(told.type_url, told.place.tables[told.type_url])
+                connection.retabled(told.type_url, told.place.tables[told.type_url])
         joining, self._joining = self._joining, []
         for place in joining:
             stream = self._streams[place]
@@ -268,8 +266,52 @@ class Engine:
         if self.pipeline.graph.take_wants_changed():
             self._wants.want_leaves(self.pipeline.graph.wanted(LEAVES))
             self._wants.want_names(self.pipeline.graph.wanted(RESOLVED))
+        return list(connections)
+
+    async def _wake(self, connections: list[Connection]) -> None:
+        """Lets streams write, as many in a round of the loop as are done in about a step: all at once they would hold it for as long as
+        they take together."""
+        loop = asyncio.get_running_loop()
+        first, at_once = 0, 1
+        while first < len(connections):
+            for connection in connections[first : first + at_once]:
+                connection.wake()
+            first += at_once
+            began = loop.time()
+            await asyncio.sleep(0)
+            took = loop.time() - began
+            if took > STEP / 2:
+                at_once = max(1, at_once // 2)
+            elif took < STEP / 4:
+                at_once *= 2
 
 
-async def _give_way() -> None:
-    for _ in range(_ROUNDS):
-        await asyncio.sleep(0)
+class _Stretch:
+    """How long the loop is held at a stretch."""
+
+    __slots__ = ("_loop", "_until")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + STEP
+
+    @property
+    def over(self) -> bool:
+        return self._loop.time() >= self._until
+
+    async def end(self) -> None:
+        """Gives way, and begins the next."""
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+        self._until = self._loop.time() + STEP
+
+    async def through(self, steps: Generator[None, None, T]) -> T:
+        """Takes these steps, and gives way as often as it must; what they return. Nothing is awaited after the last of them."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if self.over:
+                await self.end()

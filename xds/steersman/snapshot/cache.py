@@ -7,22 +7,24 @@ Tables change only in `publish`, so that streams see complete generations. Needs
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from steersman.graph import ComputeFailed, Graph, NodeRef
 from steersman.pipeline import Generation
 from steersman.resources.collections import MANIFESTS, TABLES_OF, PartKey
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import Change, LayeredTable, ResourceTable
+from steersman.snapshot.table import Change, Draft, LayeredTable, ResourceTable, in_one_go
+
+_STEP: Final = 256
+"""Names looked at in a step of `publishing`: about a millisecond."""
+
+_NOTHING: Final = LayeredTable()
 
 Names = frozenset[str] | None
 """What a stream holds of a type: those names, or (None) all there are."""
 
 Parts = tuple[PartKey, ...]
-
-_NOTHING = LayeredTable()
-"""Where a stream stands with a type of which its proxy has no table any more."""
 
 
 class Need(NamedTuple):
@@ -94,6 +96,7 @@ class SnapshotCache:
         self._watched: dict[NodeRef, dict[tuple[PartKey, str], None]] = {}
         self._renamed: dict[PartKey, None] = {}
         self._stale: dict[PartKey, dict[str, None]] = {}
+        self._moved: list[NodeRef] = []
         self._joined: list[Place] = []
         self._left: list[tuple[Place, str, Parts]] = []
 
@@ -162,12 +165,12 @@ class SnapshotCache:
         ref = part.refs.get(name)
         if ref is None:
             return
-        self._graph.demand(*ref)
+        self._graph.demand(ref.collection, ref.key)
         self._watched.setdefault(ref, {})[part.key, name] = None
         self._stale.setdefault(part.key, {})[name] = None
 
     def _unwatch(self, part: _Part, name: str, ref: NodeRef) -> None:
-        self._graph.release(*ref)
+        self._graph.release(ref.collection, ref.key)
         watchers = self._watched[ref]
         del watchers[part.key, name]
         if not watchers:
@@ -210,8 +213,7 @@ class SnapshotCache:
             elif ref.collection is MANIFESTS:
                 self._rename(self._parts[ref.key])
             else:
-                for key, name in self._watched.get(ref, ()):
-                    self._stale.setdefault(key, {})[name] = None
+                self._moved.append(ref)
 
     def _relocate(self, place: Place) -> None:
         """Needs at the new place are stated now; those at the old one stand until `publish`, and its tables with them."""
@@ -241,17 +243,22 @@ class SnapshotCache:
 
     def publish(self, generation: Generation) -> Published:
         """Moves the tables to this generation, in one step, and says who is concerned."""
+        return in_one_go(self.publishing(generation))
+
+    def publishing(self, generation: Generation) -> Generator[None, None, Published]:
+        """The same, worked out in small steps: the tables move in the last, which is short. Needs may not be stated meanwhile."""
         failed: list[ComputeFailed] = []
-        changes: dict[PartKey, tuple[Change, ...]] = {}
+        drafts: dict[PartKey, Draft] = {}
+        yield from self._marking()
         for key in self._renamed.keys() | self._stale.keys():
             part = self._parts.get(key)
-            if part is None:
-                continue
-            fresh = self._fresh(part, self._stale.get(key, {}), failed)
-            names = part.refs.keys() if key in self._renamed else None
-            changes[key] = part.table.apply(fresh, names)
+            if part is not None:
+                fresh = yield from self._fresh(part, self._stale.get(key, {}), failed)
+                drafts[key] = yield from part.table.drafting(fresh, part.refs.keys() if key in self._renamed else None)
+                yield
         self._renamed.clear()
         self._stale.clear()
+        changes = {key: self._parts[key].table.enter(draft) for key, draft in drafts.items()}
         told = self._moves(changes)
         moved = {(item.place, item.type_url) for item in told}
         for key, changed in changes.items():
@@ -260,14 +267,25 @@ class SnapshotCache:
                     told.append(TableChanged(place, key.type_url, changed, moved=False))
         return Published(generation, tuple(told), tuple(failed))
 
-    def _fresh(self, part: _Part, names: Iterable[str], failed: list[ComputeFailed]) -> list[Resource]:
+    def _marking(self) -> Generator[None, None, None]:
+        """Notes where the values that changed stand."""
+        moved, self._moved = self._moved, []
+        for count, ref in enumerate(moved, 1):
+            for key, name in self._watched.get(ref, ()):
+                self._stale.setdefault(key, {})[name] = None
+            if count % _STEP == 0:
+                yield
+
+    def _fresh(self, part: _Part, names: Iterable[str], failed: list[ComputeFailed]) -> Generator[None, None, list[Resource]]:
         found: list[Resource] = []
-        for name in names:
+        for count, name in enumerate(names, 1):
+            if count % _STEP == 0:
+                yield
             ref = part.refs.get(name)
             if ref is None or not part.needs(name):
                 continue
             try:
-                value: Resource | None = self._graph.value(*ref)
+                value: Resource | None = self._graph.value(ref.collection, ref.key)
             except ComputeFailed as failure:
                 failed.append(failure)
                 continue
@@ -313,9 +331,7 @@ class SnapshotCache:
         return tuple(Change(name, old, None, key.by_name) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
-        if not parts:
-            return _NOTHING
-        table = self._layered.get(parts)
+        table = self._layered.get(parts) if parts else _NOTHING
         if table is None:
             table = self._layered[parts] = LayeredTable([self._parts[key].table for key in parts])
             for key in parts:

@@ -1,10 +1,10 @@
 """Tables: the resources of one type as seen from one standpoint, shared by every stream that stands there."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from steersman.errors import InvalidObject
 from steersman.model.objects import Row
@@ -13,8 +13,13 @@ from steersman.resources.resource import Resource
 LARGE: Final = 7 * 512 * 1024
 """3.5 MiB: a response is kept below it, since gRPC's clients drop the stream at 4 MiB and reconnect for ever."""
 
+_STEP: Final = 256
+"""Resources drafted in a step: about a millisecond."""
+
 _NAME = attrgetter("name")
 _MASK = (1 << 64) - 1
+
+T = TypeVar("T")
 
 
 class Pending(Enum):
@@ -84,6 +89,21 @@ class Table(Protocol):
         """Everything present that a wildcard covers, sorted by name; one and the same object as long as nothing changes."""
 
 
+class Draft:
+    """What `ResourceTable.enter` will do: `content` to be put, `gone` to be taken out, `names` (if not None) all that there are then, what
+    this adds to the digest, which sizes to note (0: none any more), and the changes to tell."""
+
+    __slots__ = ("changes", "content", "digest", "gone", "names", "oversized")
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.content: dict[str, Resource] = {}
+        self.gone: list[str] = []
+        self.names: frozenset[str] | None = None
+        self.digest = 0
+        self.oversized: dict[str, int] = {}
+
+
 class ResourceTable:
     """A table that is written to.
 
@@ -142,27 +162,83 @@ class ResourceTable:
         To remove a pending name is a change, since what was asked about it can be answered now.
         Raises InvalidObject for what `checked` refuses.
         """
+        return self.enter(in_one_go(self.drafting(put, names, remove=remove)))
+
+    def drafting(
+        self, put: Iterable[Resource] = (), names: Iterable[str] | None = None, *, remove: Iterable[str] = ()
+    ) -> Generator[None, None, "Draft"]:
+        """Works out in small steps what `apply` would do, and does nothing. The draft holds for the content that there is now."""
         resources, gone = checked(self.type_url, put, remove)
+        draft = Draft()
         if names is not None:
-            declared = frozenset(names)
+            draft.names = declared = frozenset(names)
             if strangers := [resource.name for resource in resources if resource.name not in declared]:
                 raise InvalidObject(
                     f"resource {strangers[0]!r} of type {self.type_url} is set, but is not among the names there are; name it"
                 )
-            gone = tuple(name for name in self._content if name not in declared)
-            self._declare(declared)
+            gone = tuple([name for name in self._content if name not in declared])
+        for count, resource in enumerate(resources, 1):
+            self._draft(draft, resource)
+            if count % _STEP == 0:
+                yield
+        for count, name in enumerate(gone, 1):
+            if name in self._content:
+                old = self._content[name]
+                draft.gone.append(name)
+                draft.changes.append(Change(name, None if old is PENDING else self._retracted(draft, old), None, self.by_name))
+            if count % _STEP == 0:
+                yield
+        return draft
+
+    def _draft(self, draft: "Draft", resource: Resource) -> None:
+        name = resource.name
+        old = self._content.get(name)
+        if old is PENDING:
+            old = None
+        elif old is not None:
+            if old.version == resource.version:
+                return
+            self._retracted(draft, old)
+        draft.content[name] = resource
+        draft.digest += digest_of(name, resource.version)
+        if (size := resource_size(resource)) > LARGE:
+            draft.oversized[name] = size
+        draft.changes.append(Change(name, old, resource, self.by_name))
+
+    def _retracted(self, draft: "Draft", old: Resource) -> Resource:
+        draft.digest -= digest_of(old.name, old.version)
+        draft.oversized[old.name] = 0
+        return old
+
+    def enter(self, draft: "Draft") -> tuple[Change, ...]:
+        """Makes it so, in one step; tells what changed, puts first."""
+        content = self._content
+        for name in draft.gone:
+            self._pending -= content.pop(name) is PENDING
+        if self._pending:
+            self._pending -= sum([content.get(name) is PENDING for name in draft.content])
+        content.update(draft.content)
+        if draft.names is not None:
+            fresh = draft.names - content.keys()
+            content.update(dict.fromkeys(fresh, PENDING))
+            self._pending += len(fresh)
             self.ready = True
+        self._digest = (self._digest + draft.digest) & _MASK
+        for name, size in draft.oversized.items():
+            if size:
+                self.oversized[name] = size
+            else:
+                self.oversized.pop(name, None)
         self.stated = ""
-        changes = [change for resource in resources if (change := self._put(resource)) is not None]
-        changes += [change for name in gone if (change := self._remove(name)) is not None]
-        if changes:
+        if draft.changes:
             self._sorted = None
-        return tuple(changes)
+        return tuple(draft.changes)
 
     def forget(self, name: str) -> None:
         """This is no longer kept up to date, since nobody asks for it: it is pending again. No stream may be subscribed to it."""
         if isinstance(old := self._content.get(name), Resource):
-            self._retract(old)
+            self._digest = (self._digest - digest_of(old.name, old.version)) & _MASK
+            self.oversized.pop(old.name, None)
             self._content[name] = PENDING
             self._pending += 1
             self._sorted = None
@@ -173,42 +249,6 @@ class ResourceTable:
         changes = self.apply(given, {resource.name for resource in given})
         self.stated = version
         return changes
-
-    def _declare(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self._content:
-                self._content[name] = PENDING
-                self._pending += 1
-
-    def _put(self, resource: Resource) -> Change | None:
-        name = resource.name
-        old = self._content.get(name)
-        if old is PENDING:
-            self._pending -= 1
-            old = None
-        elif old is not None:
-            if old.version == resource.version:
-                return None
-            self._retract(old)
-        self._content[name] = resource
-        self._digest = (self._digest + digest_of(name, resource.version)) & _MASK
-        if (size := resource_size(resource)) > LARGE:
-            self.oversized[name] = size
-        return Change(name, old, resource, self.by_name)
-
-    def _remove(self, name: str) -> Change | None:
-        if name not in self._content:
-            return None
-        old = self._content.pop(name)
-        if old is PENDING:
-            self._pending -= 1
-            return Change(name, None, None, self.by_name)
-        self._retract(old)
-        return Change(name, old, None, self.by_name)
-
-    def _retract(self, old: Resource) -> None:
-        self._digest = (self._digest - digest_of(old.name, old.version)) & _MASK
-        self.oversized.pop(old.name, None)
 
 
 class LayeredTable:
@@ -300,6 +340,16 @@ class RefusedTable:
 
     def content(self) -> Sequence[Resource]:
         return ()
+
+
+def in_one_go(steps: Generator[Any, None, T]) -> T:
+    """Runs it to its end; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def checked(type_url: str, put: Iterable[Resource], remove: Iterable[str]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:

@@ -1,5 +1,9 @@
 """What of a standpoint decides endpoints: of all services, and of one."""
 
+from functools import lru_cache
+
+import msgspec
+
 from steersman.model.ids import ClusterID
 from steersman.model.mesh import Horizon, MeshService, Standpoint
 
@@ -29,10 +33,18 @@ def node_of(standpoint: Standpoint) -> str:
 
 def narrowed(horizon: Horizon, service: MeshService) -> Horizon:
     """The horizon without what doesn't matter for this service: proxies of many clusters and nodes share it then."""
-    return horizon._replace(
-        cluster=horizon.cluster if service.cluster_local else ClusterID(""),
-        node=horizon.node if service.node_local else "",
-    )
+    return localised(horizon, cluster=service.cluster_local, node=service.node_local)
+
+
+def localised(horizon: Horizon, *, cluster: bool, node: bool) -> Horizon:
+    """The horizon without its cluster and node, unless they matter."""
+    return _local(horizon, horizon.cluster if cluster else ClusterID(""), horizon.node if node else "")
+
+
+@lru_cache(maxsize=1 << 12)
+def _local(horizon: Horizon, cluster: ClusterID, node: str) -> Horizon:
+    """Equal ones are one object: each stands in the keys of thousands of assignments."""
+    return msgspec.structs.replace(horizon, cluster=cluster, node=node)
 
 
 def horizon_of(standpoint: Standpoint, service: MeshService, *, passthrough: bool = False) -> Horizon:

@@ -163,7 +163,12 @@ def assigned(
     homes: list[int] = []
     shares: list[int] = []
     for front in arrangement.fronts:
-        units = [carried.units(weights) for carried in front]
+        units: list[int] = []
+        for _, _, carried in front:
+            unit = 0
+            for position, times in carried:
+                unit += weights[position] * times
+            units.append(unit)
         homes.append(_home(front, units) if len(units) > 1 else 0)
         shares.append(sum(units))
     rounded = exact * sum(weights) > MOST and (most := _largest_sum(arrangement, weights, homes, shares)) > MOST
