@@ -1,6 +1,6 @@
 """Whatever happens in whatever order, the client ends with what it subscribed to, is told no more than it must be, and is never broken."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from steersman.ads.messages import FULL_STATE, WILDCARD, Action, DeltaRequested,
 from steersman.ads.stream import Stream
 from steersman.names import CDS, EDS, LDS, RDS, TYPE_NAMES
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import ResourceTable
+from steersman.snapshot.table import ResourceTable, Table
 from tests.support.examples import examples
 from tests.support.xds import BAD, Mesh, resources
 
@@ -22,10 +22,13 @@ ASKABLE = (CDS, EDS, LDS, RDS)
 class Peer:
     """A client that does as it is told: what it holds is what the responses that it accepted add up to."""
 
+    options: Mapping[str, Any] = {}
+    """Of its stream."""
+
     def __init__(self, mesh: Mesh, variant: Variant) -> None:
         self.mesh = mesh
         self.variant = variant
-        self.stream: Stream[Any] = mesh.client(variant).stream
+        self.stream: Stream[Any] = mesh.client(variant, **self.options).stream
         self.now = 0.0
         self.names: dict[str, frozenset[str]] = {}
         self.held: dict[str, dict[str, Resource]] = {type_url: {} for type_url in ASKABLE}
@@ -144,7 +147,7 @@ class Peer:
 
     def check(self) -> None:
         for type_url, names in self.names.items():
-            table = self.mesh.tables[type_url]
+            table = self.mesh.served[type_url]
             if type_url in self.outdated and self.variant is Variant.SOTW and type_url in FULL_STATE:
                 continue  # it refused the whole state, and nothing has changed since
             if (WILDCARD in names or (self.variant is Variant.SOTW and type_url in FULL_STATE)) and not all(
@@ -163,7 +166,7 @@ class Peer:
                     assert held is None, (TYPE_NAMES[type_url], name)
 
 
-def known(table: ResourceTable, name: str) -> bool:
+def known(table: Table, name: str) -> bool:
     if name == WILDCARD:
         return table.complete
     return table.lookup(name) is None or isinstance(table.lookup(name), Resource)

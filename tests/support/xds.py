@@ -128,11 +128,11 @@ class OnDemand(Mesh):
         super().__init__()
         self.named = ResourceTable(CDS, by_name=True)
         self.named.replace(())
-        self._clusters = LayeredTable([self.named, self.tables[CDS]])
+        self.clusters = LayeredTable([self.named, self.tables[CDS]])
 
     @property
     def served(self) -> Mapping[str, Table]:
-        return {**self.tables, CDS: self._clusters}
+        return {**self.tables, CDS: self.clusters}
 
     def demand(self, *put: Resource, gone: Iterable[str] = ()) -> None:
         """Sets and removes some that are had by name only."""

@@ -7,7 +7,7 @@ very version, so what it holds is known here even where it refused what came las
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from steersman.ads.messages import ErrorDetail, Nacked, Response
+from steersman.ads.messages import FULL_STATE, ErrorDetail, Nacked, Response, Variant
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import resource_size
 
@@ -53,9 +53,11 @@ class Heartbeats:
             self.at = now + self.ttl / _BEATS
 
     def accepted(self, response: Response) -> None:
-        if self._kept:
-            for resource in response.resources:
-                self._kept.pop(resource.name, None)
+        if response.variant is Variant.SOTW and response.type_url in FULL_STATE:
+            self._kept.clear()
+        elif self._kept:
+            for name in (*(resource.name for resource in response.resources), *response.removed):
+                self._kept.pop(name, None)
 
     def refused(self, names: Iterable[str]) -> None:
         """The client keeps what it had of these, for as long as it refuses."""
@@ -73,7 +75,8 @@ class Heartbeats:
 
     def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
         """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
-        differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting, **self._kept}
+        differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting}
+        differs |= {name: held for name, held in self._kept.items() if name in differs or channel.look_up(name) is not None}
         content: Sequence[Resource] = channel.table.content() if channel.wildcard and channel.sweep is None else ()
         named = (channel.look_up(name) for name in sorted(channel.names) if not channel.wildcard or channel.table.listed(name) is None)
         if besides := [answer for answer in named if isinstance(answer, Resource)]:
