@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, envoys, fanout, held, idle, proxies, reconnect, storm, visible
+from tests.bench import build, change, changes, envoys, fanout, held, idle, proxies, reconnect, storm, visible
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
-    "change": change.run,
     "build": build.run,
+    "change": change.run,
+    "changes": changes.run,
     "envoys": envoys.run,
     "fanout": fanout.run,
     "held": held.run,

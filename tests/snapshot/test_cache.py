@@ -165,6 +165,16 @@ def test_who_leaves_what_is_had_by_name_only_is_told_so(mesh: Mesh) -> None:
     assert [(change.name, change.new, change.by_name) for change in told.changes] == [("on-demand.a", None, True)]
 
 
+def test_a_type_that_a_proxy_has_no_more_leaves_nothing_behind(mesh: Mesh) -> None:
+    place = mesh.cache.join("p")
+    mesh.publish()
+    mesh.graph.put(SCOPES, "p", ())
+    mesh.publish()
+    assert place.tables[TYPE].ready
+    assert list(place.tables[TYPE].names()) == []
+    assert mesh.cache._layered == {}
+
+
 def test_two_streams_of_one_proxy_both_get_tables(mesh: Mesh) -> None:
     first = mesh.cache.join("p")
     mesh.publish()

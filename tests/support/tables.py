@@ -39,17 +39,17 @@ def endpoints(name: str, *ports: int) -> Resource:
     return made(ClusterLoadAssignment(), name, {"cluster_name": name, "endpoints": [{"lb_endpoints": listed}]})
 
 
-def listener(name: str, port: int, route: str) -> Resource:
+def listener(name: str, port: int, route: str, *, stat_prefix: str = "", **fields: Any) -> Resource:
     router = {"@type": f"type.googleapis.com/{Router.DESCRIPTOR.full_name}"}
     manager = {
         "@type": f"type.googleapis.com/{HttpConnectionManager.DESCRIPTOR.full_name}",
-        "stat_prefix": name,
+        "stat_prefix": stat_prefix or name,
         "rds": {"config_source": OVER_ADS, "route_config_name": route},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     bind = {"socket_address": {"address": PROXY, "port_value": port}}
-    return made(Listener(), name, {"name": name, "address": bind, "filter_chains": [chain]})
+    return made(Listener(), name, {"name": name, "address": bind, "filter_chains": [chain], **fields})
 
 
 def route(name: str, target: str) -> Resource:

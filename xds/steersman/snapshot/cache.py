@@ -19,12 +19,13 @@ from steersman.snapshot.table import Change, Draft, LayeredTable, ResourceTable,
 _STEP: Final = 256
 """Names looked at in a step of `publishing`: about a millisecond."""
 
-_NOTHING: Final = LayeredTable()
-
 Names = frozenset[str] | None
 """What a stream holds of a type: those names, or (None) all there are."""
 
 Parts = tuple[PartKey, ...]
+
+_NOTHING = LayeredTable()
+"""Where a stream stands with a type of which its proxy has no table any more."""
 
 
 class Need(NamedTuple):
@@ -331,7 +332,9 @@ class SnapshotCache:
         return tuple(Change(name, old, None, key.by_name) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
-        table = self._layered.get(parts) if parts else _NOTHING
+        if not parts:
+            return _NOTHING
+        table = self._layered.get(parts)
         if table is None:
             table = self._layered[parts] = LayeredTable([self._parts[key].table for key in parts])
             for key in parts:
