@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steersman.admin.loads import Loads
+from steersman.model.limits import Limits
 from steersman.server.load_reporting import METHOD, SERVICE, _without_node
 from tests.admin.test_loads import rates, stats
 from tests.support.static import StaticServer, static_server, until
@@ -101,6 +102,34 @@ async def test_bytes_that_are_no_report_end_the_stream_and_no_other() -> None:
         await one.write(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
         assert await one.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert server.loads.reporters == 1
+
+
+async def test_who_says_nothing_at_all_is_given_up() -> None:
+    async with static_server(Mesh(), ack_deadline=0.2) as server, reports(server) as call:
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await call.details() == "no request within 0.2 s"
+        assert server.loads.reporters == 0
+
+
+async def test_who_has_been_answered_may_be_silent_as_long_as_it_likes() -> None:
+    """A gRPC client that calls nothing has nothing to report."""
+    async with static_server(Mesh(), ack_deadline=0.1) as server, reports(server) as call:
+        await call.write(request())
+        await call.read()
+        await asyncio.sleep(0.3)
+        assert server.loads.reporters == 1
+
+
+async def test_streams_of_reports_count_among_those_of_their_node() -> None:
+    limits = Limits(streams_per_node=1)
+    async with static_server(Mesh(), limits=limits) as server, reports(server) as one, reports(server) as two, reports(server) as other:
+        for call, who in ((one, "n"), (other, "m")):
+            await call.write(request(node_id=who))
+            await call.read()
+        await two.write(request())
+        assert await two.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "server.xds.limits.streamsPerNode" in await two.details()
+        assert server.loads.reporters == 2
 
 
 async def test_a_bug_costs_one_stream(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

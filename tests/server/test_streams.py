@@ -373,7 +373,8 @@ async def test_a_nack_is_logged_with_the_clients_words(variant: Variant, caplog:
         nack = kind(type_url=CDS, response_nonce=response.nonce)
         nack.error_detail.message = "I don't like it"
         await one.call.write(nack.SerializeToString())
-        await until(lambda: server.counters.rejects == {"cds": 1})
+        await until(lambda: any(record.levelno == logging.WARNING for record in caplog.records))
+        assert server.counters.rejects == {"cds": 1}
         [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert "I don't like it" in line
         assert " c0, c1, " in line

@@ -204,7 +204,7 @@ class Connection:
         """Lives as long as the stream does. Returns the status with which it is to be ended; None: the client has ended it."""
         self._task = asyncio.current_task()
         try:
-            raw = await self._first()
+            raw = await first_request(self._transport, self._patience)
             if raw is None:
                 self.ended = "OK"
                 return None
@@ -240,14 +240,6 @@ class Connection:
                 self._standing.release()
             if self._ticket is not None:
                 self._door.leave(self._ticket)
-
-    async def _first(self) -> bytes | None:
-        """The first request. Raises ProtocolError where none comes: who says nothing could hold a stream for nothing, for ever."""
-        try:
-            async with asyncio.timeout(self._patience.ack):
-                return await self._transport.read()
-        except TimeoutError:
-            raise ProtocolError("DEADLINE_EXCEEDED", f"no request within {self._patience.ack:g} s") from None
 
     def _opened(self, opening: codec.Opening) -> Any:
         assert self._standing is not None
@@ -397,6 +389,16 @@ class Connection:
                 self._end(action)
             case _:
                 assert_never(action)
+
+
+async def first_request(transport: Transport, patience: Patience) -> bytes | None:
+    """Of a stream of any service; None: it ends without one. Raises ProtocolError where none comes: who says nothing could hold a stream
+    for nothing, for ever."""
+    try:
+        async with asyncio.timeout(patience.ack):
+            return await transport.read()
+    except TimeoutError:
+        raise ProtocolError("DEADLINE_EXCEEDED", f"no request within {patience.ack:g} s") from None
 
 
 def _named(withheld: Withheld) -> tuple[str, str, int]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Any, Final
 
 from envoy.service.load_stats.v3 import lrs_pb2
@@ -14,7 +13,8 @@ from steersman.admin.loads import Loads
 from steersman.ads.codec import introduced
 from steersman.ads.messages import Close
 from steersman.errors import ProtocolError
-from steersman.server.connection import Transport
+from steersman.model.limits import PATIENCE, Patience
+from steersman.server.connection import Transport, first_request
 from steersman.server.door import Door
 
 log = logging.getLogger("steersman.xds")
@@ -36,13 +36,16 @@ def answer(interval: float) -> bytes:
 class LoadReporting:
     """One stream. `run` is its life."""
 
-    def __init__(self, transport: Transport, loads: Loads, counters: Counters, response: bytes, door: Door) -> None:
+    def __init__(
+        self, transport: Transport, loads: Loads, counters: Counters, *, response: bytes, door: Door, patience: Patience = PATIENCE
+    ) -> None:
         self.ended = "CANCELLED"
         self._transport = transport
         self._loads = loads
         self._counters = counters
         self._response = response
         self._door = door
+        self._patience = patience
         self._proxy = ""
         self._task: asyncio.Task[Any] | None = None
         self._close: Close | None = None
@@ -73,12 +76,12 @@ class LoadReporting:
         return self._close
 
     async def _report(self) -> None:
-        raw = await self._transport.read()
+        raw = await first_request(self._transport, self._patience)
         if raw is None:
             return
         request = _parsed(raw)
         self._proxy = introduced(request, self._transport.peer)[0].id
-        first = tuple(request.cluster_stats)
+        first = list(request.cluster_stats)
         del raw, request
         ticket = await self._door.enter(self._transport.peer, self._proxy)
         try:
@@ -87,13 +90,14 @@ class LoadReporting:
         finally:
             self._door.leave(ticket)
 
-    async def _take_all(self, first: Sequence[Any]) -> None:
-        """`first`: what was reported before anything was asked for."""
+    async def _take_all(self, first: list[Any]) -> None:
+        """`first`: what was reported before anything was asked for; emptied, since it holds the whole request."""
         loop = asyncio.get_running_loop()
         reporter = self._loads.join(self._proxy, loop.time())
         try:
             if first:
                 reporter.take(first, loop.time())
+                first.clear()
             await self._transport.write(self._response)
             while (raw := await self._transport.read()) is not None:
                 reporter.take(_parsed(_without_node(raw)).cluster_stats, loop.time())

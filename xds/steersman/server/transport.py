@@ -144,7 +144,9 @@ class XDSServer:
         response = load_reporting.answer(self._settings.load_reporting_interval)
 
         def opened(transport: GrpcTransport) -> Served:
-            return load_reporting.LoadReporting(transport, self._loads, self._counters, response, self.door)
+            return load_reporting.LoadReporting(
+                transport, self._loads, self._counters, response=response, door=self.door, patience=self._patience
+            )
 
         methods: dict[str, Any] = {load_reporting.METHOD: grpc.stream_stream_rpc_method_handler(self._streaming("lrs", opened))}
         return grpc.method_handlers_generic_handler(load_reporting.SERVICE, methods)
