@@ -24,7 +24,7 @@ class Server:
     """Objects with a history that can be compacted; lists are served from snapshots."""
 
     def __init__(self) -> None:
-        self.version = 100
+        self.version = 100_000
         self.objects: dict[str, Object] = {}
         self.history: list[tuple[int, bytes]] = []
         self.compacted = 0
@@ -52,9 +52,10 @@ class Server:
         self.snapshots.clear()
 
     def restore(self) -> None:
-        """From an old backup: versions jump back, and all that was since is undone."""
-        self.version = 50
-        self.objects = {name: pod(name, 40, uid=one["metadata"]["uid"]) for name, one in self.objects.items() if name != "a"}
+        """From an old backup: versions jump back further than they will come again here, and all that was since is undone."""
+        self.version -= 1000
+        older = self.version - 10
+        self.objects = {name: pod(name, older, uid=one["metadata"]["uid"]) for name, one in self.objects.items() if name != "a"}
         self.history.clear()
         self.compact()
         self.compacted = 0
@@ -128,6 +129,12 @@ class Client:
             if fault == "replay":  # as by a server that resumes too early
                 self.position -= 7
             run(self.mirror.take(self.reflector.opened(self.now), self.now))
+
+    def cut_by(self, change: Callable[[], None]) -> None:
+        """No stream outlives this."""
+        change()
+        if self.reflector.watching:
+            self.reflector.ended(self.now, "cut")
 
     def fails(self, fault: str) -> bool:
         match fault:
@@ -205,7 +212,7 @@ STEPS: dict[str, Step] = {
     "step": lambda server, client: client.step(),
     "steps": lambda server, client: client.steps(8),
     "compact": lambda server, client: server.compact(),
-    "restore": lambda server, client: server.restore(),
+    "restore": lambda server, client: client.cut_by(server.restore),
     "resync": lambda server, client: client.reflector.resync(client.now),
     "interrupt": lambda server, client: client.reflector.interrupted(client.now),
 }

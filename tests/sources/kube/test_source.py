@@ -166,8 +166,8 @@ async def test_a_killed_server_is_unreachable_and_what_was_deleted_meanwhile_is_
         double.delete("Pod", "reviews-1", objects.NAMESPACE)
         double.compact()
         double.start()
+        await heard.until(lambda: heard.names(Kind.POD) == ["reviews-2"])
         await heard.until(lambda: state_of(heard) is ClusterState.SYNCED)
-        assert heard.names(Kind.POD) == ["reviews-2"]
         assert heard.finding_ids() == []
 
 
@@ -204,7 +204,9 @@ async def test_a_token_that_expired_is_read_again_from_its_file(double: Double, 
 
 
 async def test_a_token_that_is_replaced_in_time_is_never_missed(double: Double, kubeconfig: Path) -> None:
+    double.apply(*reviews())
     async with followed(source_of(kubeconfig)) as heard:
+        await heard.until(lambda: heard.values[Kind.CLUSTER_STATE, EAST].uid)
         before = len(heard.batches)
         fresh = double.issue()
         written(kubeconfig, double, token=fresh)
@@ -219,7 +221,7 @@ async def test_what_is_forbidden_costs_itself_and_says_which_rule_is_missing(dou
     double.apply(*reviews(("reviews-1", "10.0.0.1")))
     double.forbid("nodes")
     double.forbid("gateways")
-    source = source_of(kubeconfig)
+    source = source_of(kubeconfig, replace(TIMING, patience=0.5))
     async with running(source.run) as heard:
         await heard.until(lambda: heard.names(Kind.POD) and heard.finding_ids() == ["resource-forbidden"])
         (finding,) = heard.findings()

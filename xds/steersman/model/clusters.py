@@ -18,6 +18,10 @@ class ClusterState(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+OUTAGES = (ClusterState.STALE, ClusterState.UNAUTHORISED, ClusterState.UNREACHABLE)
+"""States in which what is held grows old."""
+
+
 class OutagePolicy(StrEnum):
     """What becomes of the endpoints of a cluster whose API is silent: they stay as they are, go behind those of other clusters, or are
     left out."""

@@ -44,6 +44,8 @@ def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
             yield _forbidden(status, resource, place)
         elif resource.standing is Standing.MISSING and not resource.optional:
             yield _missing(status, resource, place)
+        elif resource.standing is Standing.FAILING and resource.optional and status.state not in _STATES:
+            yield _failing(status, resource, place)
 
 
 def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
@@ -57,6 +59,17 @@ def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> F
         place=place,
         cause=f"Steersman may not read the cluster's {plural}, so {without} ({resource.problem})",
         remedy=f'add this rule to its ClusterRole: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["get", "list", "watch"]}}',
+    )
+
+
+def _failing(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
+    return Finding(
+        id="resource-failing",
+        severity=Severity.WARNING,
+        object=f"Resource {status.cluster}/{resource.name}",
+        place=place,
+        cause=f"it can't be followed ({resource.problem}); what it told before stands",
+        remedy="see what the API server's log says of these requests; they are tried again by themselves",
     )
 
 

@@ -217,8 +217,7 @@ class Reflector:
         self._granted()
         self.watching, self._opened_at = True, now
         self._initial = not self._position
-        if not self._initial:
-            self._stand(Standing.SYNCED)
+        self._stand(Standing.SYNCING if self._initial else Standing.SYNCED)
         return [Begin()] if self._initial else []
 
     def line(self, now: float, line: bytes) -> Change | None:

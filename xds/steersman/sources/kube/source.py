@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from random import random as chance
 
 from steersman.errors import SourceError
-from steersman.model.clusters import ClusterHealth, ClusterState, OutagePolicy
+from steersman.model.clusters import OUTAGES, ClusterHealth, ClusterState, OutagePolicy
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Synced, Upsert
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
@@ -35,8 +35,6 @@ log = logging.getLogger("steersman.kubernetes")
 
 Emit = Callable[[Sequence[Fact]], None]
 
-OUTAGES = (ClusterState.STALE, ClusterState.UNAUTHORISED, ClusterState.UNREACHABLE)
-"""States in which what is held grows old."""
 _REWORDING = 5.0
 """Seconds between two descriptions of one state: each is a fact, and while a cluster fails every try may fail in another way."""
 _HOLD_BACK = 0.9
@@ -71,7 +69,7 @@ class KubeSource:
         self._since = clock()
         self._problem = ""
         self._worded = 0.0
-        self._out_since = math.inf
+        self._turned_at = math.inf
         self._server = ""
         self._afresh(lambda facts: None)
 
@@ -180,12 +178,13 @@ class KubeSource:
             heard = max(self._heartbeat.heard, *(follower.heard for follower in self._followers))
             age = asyncio.get_running_loop().time() - heard
             self._contact = max(self._contact, self._clock() - age)
+        # Streams break and heal now and then, and one that was resumed may be refused in a moment: neither way is believed at once.
         now = asyncio.get_running_loop().time()
-        if state not in OUTAGES:
-            self._out_since = math.inf
-        elif self._state not in (*OUTAGES, ClusterState.SYNCING):
-            self._out_since = min(self._out_since, now)
-            if now - self._out_since < self._timing.grace:
+        if (state in OUTAGES) is (self._state in OUTAGES) or self._state is ClusterState.SYNCING:
+            self._turned_at = math.inf
+        else:
+            self._turned_at = min(self._turned_at, now)
+            if now - self._turned_at < self._timing.grace:
                 return
         self._stand(state, problem)
 

@@ -8,8 +8,7 @@ from steersman.model.ids import ClusterID
 from steersman.model.objects import Row
 from steersman.sources.kube.reflector import Standing
 
-LOST = (Standing.FAILING, Standing.UNREACHABLE, Standing.UNAUTHORISED)
-"""What was held of such a resource is not followed any more."""
+_LOST = (Standing.FAILING, Standing.UNREACHABLE, Standing.UNAUTHORISED, Standing.SYNCING)
 
 
 class Pulse(StrEnum):
@@ -54,8 +53,13 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
 
 
 def is_followed(resources: Sequence[ResourceStatus]) -> bool:
-    """Whether everything that was held once is being followed."""
-    return not any(resource.whole and resource.standing in LOST for resource in resources)
+    """Whether everything that was held once, of what every cluster has, is being followed."""
+    return not any(is_lost(resource) for resource in resources if not resource.optional)
+
+
+def is_lost(resource: ResourceStatus) -> bool:
+    """Whether what was held of it is not followed now, or not yet again."""
+    return resource.whole and resource.standing in _LOST
 
 
 def is_settled(resource: ResourceStatus) -> bool:
@@ -64,22 +68,29 @@ def is_settled(resource: ResourceStatus) -> bool:
 
 
 def cluster_state(resources: Sequence[ResourceStatus], pulse: Pulse, problem: str) -> tuple[ClusterState, str]:
-    """The state, and what is wrong in words; the worst comes first. `problem`: what the last heartbeat met."""
-    asked = [resource for resource in resources if not (resource.optional and resource.standing is Standing.MISSING)]
+    """The state, and what is wrong in words; the worst comes first. `problem`: what the last heartbeat met.
+
+    What a cluster need not have is judged by itself: that it can't be followed makes nobody's endpoints old.
+    """
+    needed = [resource for resource in resources if not resource.optional]
     for standing, failed, state in (
         (Standing.UNREACHABLE, Pulse.UNREACHABLE, ClusterState.UNREACHABLE),
         (Standing.UNAUTHORISED, Pulse.UNAUTHORISED, ClusterState.UNAUTHORISED),
     ):
-        if pulse is failed or all(resource.standing is standing for resource in asked):
-            return state, problem or asked[0].problem
-    lost = [resource for resource in asked if resource.standing in LOST]
+        if pulse is failed or all(resource.standing is standing for resource in needed):
+            return state, problem or needed[0].problem
+    lost = [resource for resource in needed if resource.standing in _LOST]
     if any(resource.whole for resource in lost):
         return ClusterState.STALE, _words(lost)
-    if lost or not all(is_settled(resource) or resource.standing is Standing.FORBIDDEN for resource in asked):
-        return ClusterState.SYNCING, _words(lost)
+    if lost or not all(is_settled(resource) or resource.standing is Standing.FORBIDDEN for resource in resources):
+        return ClusterState.SYNCING, _words([resource for resource in lost if resource.problem])
     if pulse is Pulse.FAILING:
         return ClusterState.STALE, problem
-    refused = [resource for resource in asked if resource.standing in (Standing.FORBIDDEN, Standing.MISSING)]
+    refused = [
+        resource
+        for resource in resources
+        if resource.standing is Standing.FORBIDDEN or (resource.standing is Standing.MISSING and not resource.optional)
+    ]
     return (ClusterState.FORBIDDEN, _words(refused)) if refused else (ClusterState.SYNCED, "")
 
 
@@ -87,5 +98,5 @@ def _words(resources: Sequence[ResourceStatus]) -> str:
     """What is wrong with which; those with the same trouble together."""
     by_problem: dict[str, list[str]] = {}
     for resource in resources:
-        by_problem.setdefault(resource.problem, []).append(resource.name)
+        by_problem.setdefault(resource.problem or "it is being read again", []).append(resource.name)
     return "; ".join(f"{', '.join(names)}: {problem}" for problem, names in by_problem.items())

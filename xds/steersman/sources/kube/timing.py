@@ -13,8 +13,8 @@ class Timing:
     `backoff_first`, `backoff_last`: the wait after the first failure in a row, doubled up to the last. `missing`: between looks for an
     optional resource that isn't served. `heartbeat`: between heartbeats; `heartbeat_answer`: until one has failed; `heartbeat_failed`:
     until the next then. `renewal`: between readings of the credentials, and `credentials` until one has failed. `patience`: how long facts
-    are held back for the sake of a resource that is failing. `grace`: how long something may be wrong before the cluster counts as stale:
-    every stream breaks now and then. `tick`: between looks at how the cluster stands.
+    are held back for the sake of a resource that is failing. `grace`: how long something must be wrong before the cluster counts as
+    stale, and right again before it does not. `tick`: between looks at how the cluster stands.
     """
 
     connect: float = 4.0
