@@ -98,6 +98,37 @@ def test_one_mesh_of_apis_and_files_is_served_soon_though_a_cluster_is_dead_and_
         eventually(lambda: len(plane.findings()["cluster-unreachable"]) == 1)
 
 
+def priorities(resource: Any) -> dict[str, int]:
+    """Of the endpoints in a resource of EDS, by address."""
+    assignment = MESSAGES[EDS].FromString(resource.resource.value)
+    return {one.endpoint.address.socket_address.address: group.priority for group in assignment.endpoints for one in group.lb_endpoints}
+
+
+@pytest.mark.parametrize("policy", ["demote", "drop"])
+def test_endpoints_of_a_cluster_whose_api_is_silent_go_by_its_outage_policy_until_it_is_back(
+    api: Double, tmp_path: Path, policy: str
+) -> None:
+    (tmp_path / "east.kubeconfig").write_text(json.dumps(api.kubeconfig()))
+    east = {"network": "n", "kubernetes": {"kubeconfig": "east.kubeconfig"}, "outage": {"after": "3s"}}
+    plane = ControlPlane(tmp_path, {"east": east, "west": {"network": "n"}}, outage={"policy": policy})
+    plane.clusters["west"].put("web.yaml", *web(("web-9", "10.0.0.9")))
+    try:
+        plane.start().ready()
+        with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
+            stream.take(CDS)
+            assert priorities(stream.take(EDS, WEB)[WEB]) == {"10.0.0.1": 0, "10.0.0.9": 0}
+            api.stop()
+            response = stream.response()
+            stream.acknowledge(response)
+            expected = {"10.0.0.9": 0} if policy == "drop" else {"10.0.0.1": 1, "10.0.0.9": 0}
+            assert [priorities(one) for one in response.resources if one.name == WEB] == [expected]
+            api.start()
+            response = stream.response()
+            assert [priorities(one) for one in response.resources if one.name == WEB] == [{"10.0.0.1": 0, "10.0.0.9": 0}]
+    finally:
+        plane.stop()
+
+
 async def test_commands_without_a_server_read_the_same_clusters(plane: ControlPlane, tmp_path: Path) -> None:
     node = tmp_path / "node.yaml"
     node.write_text(json.dumps(node_of(EAST.client)))

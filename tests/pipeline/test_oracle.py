@@ -96,7 +96,7 @@ def test_the_oracle_looks_at_every_layer() -> None:
     reached: set[str] = set()
     kinds: set[Kind] = set()
 
-    @settings(deadline=None, max_examples=25, database=None, derandomize=True)
+    @settings(deadline=None, max_examples=40, database=None, derandomize=True)
     @given(histories())
     def look(batches: list[list[Event]]) -> None:
         server = built_at_once(final(batches))

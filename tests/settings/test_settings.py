@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.errors import ConfigError
+from steersman.model.clusters import OutagePolicy
 from steersman.model.config import (
     ClusterConfig,
     MeshConfig,
@@ -24,7 +25,7 @@ from steersman.model.config import (
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import Limits
 from steersman.names import EDS, SDS
-from steersman.settings import Address, ConfigErrors, KubernetesSource, parse_settings, read_settings
+from steersman.settings import Address, ConfigErrors, KubernetesSource, OutageSettings, parse_settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path("mesh.yaml")
@@ -142,14 +143,30 @@ def test_the_example_shows_every_key_and_the_true_defaults() -> None:
     document = yaml.safe_load(example.read_text())
     assert read.server == least.server
     assert read.ca == least.ca
+    assert {cluster.outage for cluster in read.clusters} == {OutageSettings()}
     del document["mesh"]["networks"]
     document["clusters"] = [{"name": "east", "files": str(ROOT / "config")}]
     assert parse_settings(yaml.safe_dump(document), example).mesh == least.mesh
-    assert set(document) == {"mesh", "clusters", "ca", "server"}
+    assert set(document) == {"mesh", "clusters", "outage", "ca", "server"}
     with pytest.raises(ConfigError, match="a known key, one of domain, ") as caught:
         parse_settings("mesh: {nothing: 1}\n" + EAST, FILE)
     known = caught.value.expected.removeprefix("a known key, one of ").split(", ")
     assert set(document["mesh"]) | {"networks"} == set(known)
+
+
+def test_a_cluster_takes_the_outage_policy_of_all_where_it_has_none_of_its_own() -> None:
+    text = """
+    outage: {policy: demote, after: 5m}
+    clusters:
+      - {name: a, kubernetes: {inCluster: true}}
+      - {name: b, kubernetes: {inCluster: true}, outage: {policy: drop}}
+      - {name: c, kubernetes: {inCluster: true}, outage: {after: 10s}}
+    """
+    assert [cluster.outage for cluster in parse_settings(text, FILE).clusters] == [
+        OutageSettings(policy=OutagePolicy.DEMOTE, after=300.0),
+        OutageSettings(policy=OutagePolicy.DROP, after=300.0),
+        OutageSettings(policy=OutagePolicy.DEMOTE, after=10.0),
+    ]
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -162,7 +179,7 @@ def test_settings_cannot_be_changed() -> None:
     ("text", "path", "value", "expected"),
     [
         ("mesh: {domian: x}", "mesh.domian", "x", "did you mean domain?"),
-        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, server"),
+        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, outage, server"),
         ("mesh: {outboundTrafficPolicy: {}, domain: 5}", "mesh.domain", 5, "a DNS name"),
         ("mesh: {domain: -x}", "mesh.domain", "-x", "a DNS name"),
         ("mesh: {trustDomain: A/B}", "mesh.trustDomain", "A/B", "SPIFFE trust domain"),
@@ -241,6 +258,9 @@ def test_a_wrong_key_or_value_is_refused_by_its_path(text: str, path: str, value
         ("{name: a, network: 5, files: .}", "clusters[0].network", 5, "a text"),
         ("{name: a}", "clusters[0]", {"name": "a"}, "exactly one of files, kubernetes"),
         ("{name: a, file: .}", "clusters[0]", {"name": "a", "file": "."}, "exactly one of"),
+        ("{name: a, files: ., outage: {policy: keep}}", "clusters[0].outage", {"policy": "keep"}, "no outage beside files"),
+        ("{name: a, kubernetes: {inCluster: true}, outage: {policy: no}}", "clusters[0].outage.policy", False, "one of keep, demote, drop"),
+        ("{name: a, kubernetes: {inCluster: true}, outage: {after: 5}}", "clusters[0].outage.after", 5, "a duration"),
         ("{name: a, files: ., syncTimeout: 30}", "clusters[0].syncTimeout", 30, '"30s"'),
         ("{name: a, files: ., syncTimeout: 30x}", "clusters[0].syncTimeout", "30x", '"30s"'),
         ("{name: a, files: ., syncTimeout: 0s}", "clusters[0].syncTimeout", "0s", "more than none"),

@@ -8,9 +8,11 @@ import yaml
 
 from steersman.cli.node import read_node
 from steersman.cli.offline import Offline, offline
+from steersman.model.clusters import OutagePolicy
 from steersman.model.facts import Origin, Resolved, Upsert
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
+from tests.support.mesh import outage
 
 
 class Case(NamedTuple):
@@ -54,7 +56,7 @@ def _name(one: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def load_case(file: Path, directory: Path) -> Case:
-    """Writes the case as files into that directory, and reads them."""
+    """Writes the case as files into that directory, and reads them. `outages`: what holds for clusters whose API is silent."""
     case = read_case(file)
     config = case["config"]
     for cluster in config["clusters"]:
@@ -67,6 +69,8 @@ def load_case(file: Path, directory: Path) -> Case:
     for hostname, addresses in case.get("resolved", {}).items():
         answer = Resolved(addresses=tuple(addresses))
         mesh.pipeline.apply([Upsert(kind=Kind.RESOLVED, key=hostname, value=answer, origin=Origin(source="dns"))])
+    for cluster, policy in case.get("outages", {}).items():
+        mesh.pipeline.apply([outage(cluster, OutagePolicy(policy))])
     proxies = {}
     for name, node in case["nodes"].items():
         node_file = directory / "node.yaml"

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, TypeVar
 
 from steersman.graph import Collection
+from steersman.model.clusters import ClusterHealth, ClusterState, OutagePolicy
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Delete, Fact, Origin, Resolved, Upsert
 from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServiceKey, ServicePortKey, labels_of
@@ -117,6 +118,12 @@ def gateway(cluster: str, name: str, *servers: GatewayServer, namespace: str = "
 
 def cluster(name: str, network: str = "", trust_domain: str = "") -> ClusterConfig:
     return ClusterConfig(name=ClusterID(name), network=NetworkID(network), trust_domain=trust_domain)
+
+
+def outage(name: str, policy: OutagePolicy, state: ClusterState = ClusterState.UNREACHABLE) -> Upsert:
+    """What the source of a cluster says whose API is silent, and has been for as long as that policy waits."""
+    health = ClusterHealth(state=state, since=0.0, outage=policy)
+    return Upsert(kind=Kind.CLUSTER_STATE, key=ClusterID(name), value=health, origin=Origin(source=name))
 
 
 _KINDS: dict[type[Row], Kind] = {

@@ -6,13 +6,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from steersman.model.clusters import ClusterState, OutagePolicy
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig, NetworkEndpoints, NetworkGatewayConfig
 from steersman.model.facts import Delete, Origin, Resolved, Upsert
 from steersman.model.ids import ClusterID, NetworkID, labels_of
 from steersman.model.objects import GatewayServer, Kind, Protocol, Row, ServiceType, SliceEndpoint, TLSMode
 from steersman.model.proxy import Proxy
 from steersman.names import GATEWAY_PORT_LABEL, NETWORK_LABEL, SESSION_LABEL
-from tests.support.mesh import MTLS, V4, V6, cluster, fact, gateway, gateway_service, namespace, node, pod, port, service, slice_of
+from tests.support.mesh import MTLS, V4, V6, cluster, fact, gateway, gateway_service, namespace, node, outage, pod, port, service, slice_of
 from tests.support.served import bound, router, sidecar
 
 CLUSTERS = ["east", "west", "south"]
@@ -186,7 +187,8 @@ _ANSWERS = st.builds(
     lambda addresses: Upsert(kind=Kind.RESOLVED, key="gw.example", value=Resolved(addresses=addresses), origin=Origin(source="dns")),
     _subset(["192.0.2.50", "2001:db8::50"]),
 )
-upserts: st.SearchStrategy[Upsert] = st.one_of(_ROWS.map(fact), _ROWS.map(fact), _ROWS.map(fact), _ANSWERS)
+_HEALTHS = st.builds(outage, cluster_names, st.sampled_from(OutagePolicy), st.sampled_from(ClusterState))
+upserts: st.SearchStrategy[Upsert] = st.one_of(_ROWS.map(fact), _ROWS.map(fact), _ROWS.map(fact), _ANSWERS, _HEALTHS)
 
 Event = Upsert | Delete
 

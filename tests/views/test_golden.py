@@ -71,6 +71,7 @@ def _groups(assignment: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for group in assignment.get("endpoints", []):
         yield {
             "locality": "/".join(group.get("locality", {}).get(part, "") for part in ("region", "zone", "sub_zone")).rstrip("/"),
+            **({"priority": group["priority"]} if "priority" in group else {}),
             "weight": group["load_balancing_weight"],
             "endpoints": [_endpoint(one) for one in group["lb_endpoints"]],
         }

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from steersman.model.clusters import ClusterState, OutagePolicy
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig
+from steersman.model.facts import Upsert
 from steersman.model.ids import UNKNOWN_NETWORK, ClusterID, IPFamily, Locality, NetworkID
 from steersman.model.mesh import Horizon, ObjectRef, Rule, Traits, Twin, Verdict
 from steersman.model.objects import Kind, Row, ServiceType
 from steersman.views.collections import VERDICTS, VerdictKey
-from tests.support.mesh import BOTH, V4, V6, Mesh, gateway_service, ref
+from tests.support.mesh import BOTH, V4, V6, Mesh, cluster, gateway_service, outage, ref
 
 EAST = NetworkID("east-net")
 WEST = NetworkID("west-net")
@@ -221,3 +223,34 @@ def test_of_a_pods_two_addresses_exactly_one_stands(families: list[IPFamily], fi
 )
 def test_the_first_rule_that_decides_is_the_answer(rows: tuple[Row, ...], families: list[IPFamily], mtls: bool, rule: Rule) -> None:
     assert judged(traits(mtls=mtls), horizon(families=families), *rows).rule is rule
+
+
+# -- outages ------------------------------------------------------------------------------------------------------------------
+
+
+def in_outage(policy: OutagePolicy, *others: Upsert, of: Traits | None = None) -> Verdict:
+    """Of an endpoint of west, whose API is silent, beside east and south."""
+    mesh = Mesh(cluster("east"), cluster("west"), cluster("south"), WEST_GATEWAY)
+    mesh.tell(outage("west", policy), *others)
+    return mesh.ask(VERDICTS, VerdictKey(of or traits(), horizon()))
+
+
+def test_endpoints_of_a_cluster_in_an_outage_go_behind_others_or_are_left_out() -> None:
+    state = ObjectRef(Kind.CLUSTER_STATE, ClusterID("west"))
+    kept, demoted, dropped = (in_outage(policy) for policy in (OutagePolicy.KEEP, OutagePolicy.DEMOTE, OutagePolicy.DROP))
+    assert (kept.rule, kept.demoted, state in kept.because) == (Rule.VIA_GATEWAY, False, False)
+    assert (demoted.rule, demoted.demoted, state in demoted.because) == (Rule.VIA_GATEWAY, True, True)
+    assert demoted.gateways == kept.gateways
+    assert (dropped.rule, dropped.rule.admits, dropped.gateways, state in dropped.because) == (Rule.CLUSTER_OUTAGE, False, (), True)
+
+
+def test_only_the_endpoints_of_that_cluster_are_touched_and_what_was_out_keeps_its_reason() -> None:
+    assert in_outage(OutagePolicy.DROP, of=traits(EAST, cluster="east")).rule is Rule.DIRECT
+    assert in_outage(OutagePolicy.DROP, of=traits(mtls=False)).rule is Rule.NOT_MTLS
+
+
+def test_while_no_other_cluster_is_well_all_stay() -> None:
+    south = outage("south", OutagePolicy.KEEP, ClusterState.UNAUTHORISED)
+    assert in_outage(OutagePolicy.DROP, south).rule is Rule.CLUSTER_OUTAGE
+    assert in_outage(OutagePolicy.DROP, south, outage("east", OutagePolicy.DROP, ClusterState.STALE)).rule is Rule.VIA_GATEWAY
+    assert in_outage(OutagePolicy.DROP, south, outage("east", OutagePolicy.KEEP, ClusterState.SYNCING)).rule is Rule.CLUSTER_OUTAGE

@@ -12,7 +12,7 @@ import msgspec
 from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.registry import cells, endpoints, gateways, identities, mesh, networks, services, workloads
+from steersman.registry import cells, endpoints, gateways, identities, mesh, networks, outages, services, workloads
 from steersman.registry.collections import (
     ALL_CLUSTERS,
     ALL_SERVICES,
@@ -21,6 +21,8 @@ from steersman.registry.collections import (
     CELLS,
     CIDR_NETWORKS,
     CLUSTER_NETWORKS,
+    CLUSTER_OUTAGES,
+    CLUSTER_STATES,
     CLUSTER_TRUST,
     CLUSTERS,
     ENDPOINT_SOURCES,
@@ -251,6 +253,7 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(CLUSTER_NETWORKS, networks.cluster_network, reads=(MESH, CLUSTERS, NAMESPACES))
     graph.derive(CIDR_NETWORKS, networks.cidr_networks, reads=(MESH,))
     graph.derive(CLUSTER_TRUST, mesh.trust_domain_of, reads=(CLUSTERS, MESH))
+    graph.derive(CLUSTER_OUTAGES, outages.outage_of, reads=(CLUSTER_STATES, ALL_CLUSTERS))
     graph.derive(HOSTS, workloads.host, reads=(NODES, CLUSTER_TRUST, CLUSTER_NETWORKS))
     graph.derive(WORKLOADS, workloads.workload, reads=(HOSTS, CLUSTER_NETWORKS, CIDR_NETWORKS), of=PODS)
 
@@ -298,9 +301,9 @@ def wire_views(graph: Graph) -> None:
         reads=(PROXIES, CLUSTERS, MESH, PODS_AT, PODS, *placed, NETWORK_SERVICES_IN, SERVICES_NAMED, SERVICES),
     )
 
-    # NETWORK_GATEWAYS --> VERDICTS --> LAYOUTS --.
-    # CELL_INDEX ---------------------------------+--> SEEN (by service port and horizon; what explain reads)
-    graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS))
+    # NETWORK_GATEWAYS, CLUSTER_OUTAGES --> VERDICTS --> LAYOUTS --.
+    # CELL_INDEX --------------------------------------------------+--> SEEN (by service port and horizon; what explain reads)
+    graph.derive(VERDICTS, verdicts.verdict, reads=(MESH, NETWORK_GATEWAYS, CLUSTER_OUTAGES))
     graph.derive(LAYOUTS, split_horizon.layout_of, reads=(VERDICTS,))
     graph.derive(SEEN, split_horizon.seen_from, reads=(CELL_INDEX, CELLS, LAYOUTS))
     wire_listening(graph)

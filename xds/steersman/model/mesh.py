@@ -166,6 +166,7 @@ class Rule(StrEnum):
     CLUSTER_LOCAL = "cluster-local"
     NODE_LOCAL = "node-local"
     OTHER_FAMILY = "other-ip-family"  # the pod's address of the other family stands for it
+    CLUSTER_OUTAGE = "cluster-outage"  # its cluster's API is silent, and the outage policy is drop
     NOT_READY = "not-ready"
     TERMINATING = "terminating"
     DRAINING = "draining"
@@ -311,10 +312,12 @@ class Horizon(Row, frozen=True, cache_hash=True):
 
 
 class Verdict(Row, frozen=True, kw_only=True):
-    """In or out, and by which rule and objects. `gateways`: with VIA_GATEWAY the candidates that share the weight, sorted."""
+    """In or out, and by which rule and objects. `gateways`: with VIA_GATEWAY the candidates that share the weight, sorted. `demoted`:
+    behind the endpoints of other clusters, as its own one's API is silent."""
 
     rule: Rule
     gateways: tuple[NetworkGateway, ...] = ()
+    demoted: bool = False
     because: tuple[ObjectRef, ...] = ()
     note: str = ""
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from steersman.graph import Derived, Index, Table
-from steersman.model.clusters import ClusterHealth
+from steersman.model.clusters import ClusterHealth, OutagePolicy
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
 from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
@@ -197,6 +197,9 @@ CLUSTER_TRUST: Derived[ClusterID, str] = Derived("cluster_trust")
 
 HOSTS: Derived[HostKey, Host] = Derived("hosts")
 """All that decides a pod's place and is not the pod's own: one edge for each pod, instead of one for each part."""
+
+CLUSTER_OUTAGES: Derived[ClusterID, OutagePolicy] = Derived("cluster_outages")
+"""What holds for a cluster's endpoints while its API is silent: KEEP where nothing does."""
 
 CIDR_NETWORKS: Derived[str, tuple[tuple[AddressRange, NetworkID], ...]] = Derived("cidr_networks")
 """The fromCidr of mesh.networks, in the order of the file; key ""."""

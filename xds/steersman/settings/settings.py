@@ -116,7 +116,7 @@ def settings_of(root: Section, file: Path) -> Settings:
     settings = Settings(
         file=file,
         mesh=_mesh(root.section("mesh")),
-        clusters=_clusters(root, file.parent),
+        clusters=_clusters(root, file.parent, _outage(root.section("outage"), OutageSettings())),
         ca=_ca(root.section("ca"), file.parent),
         server=_server(root.section("server")),
     )
@@ -179,13 +179,23 @@ def _network_gateway(section: Section) -> NetworkGatewayConfig:
     return gateway
 
 
-def _clusters(root: Section, base: Path) -> tuple[ClusterSource, ...]:
+def _outage(section: Section, default: OutageSettings) -> OutageSettings:
+    """`default`: what holds for the keys that aren't there."""
+    outage = OutageSettings(
+        policy=section.take("policy", values.choice_of(OutagePolicy), default.policy),
+        after=section.take("after", values.duration, default.after),
+    )
+    section.close()
+    return outage
+
+
+def _clusters(root: Section, base: Path, outage: OutageSettings) -> tuple[ClusterSource, ...]:
     clusters: list[ClusterSource] = []
     paths: dict[ClusterID, str] = {}
     if not root.broken and root.values.get("clusters", []) == []:
         root.wrong("clusters", root.values.get("clusters"), "a list of at least one cluster")
     for section in root.sections("clusters"):
-        cluster = _cluster(section, base)
+        cluster = _cluster(section, base, outage)
         name = cluster.config.name
         if name and paths.setdefault(name, section.path) != section.path:
             section.wrong("name", name, f"a name of its own: {paths[name]} is named so as well")
@@ -193,7 +203,7 @@ def _clusters(root: Section, base: Path) -> tuple[ClusterSource, ...]:
     return tuple(clusters)
 
 
-def _cluster(section: Section, base: Path) -> ClusterSource:
+def _cluster(section: Section, base: Path, outage: OutageSettings) -> ClusterSource:
     section.required("name", "the cluster's name, as proxies say it in CLUSTER_ID")
     section.one_of("files", "kubernetes")
     cluster = ClusterSource(
@@ -206,7 +216,10 @@ def _cluster(section: Section, base: Path) -> ClusterSource:
         sync_timeout=section.take("syncTimeout", values.duration, 30.0),
         files=section.take("files", values.path_from(base, "directory"), None),
         kubernetes=_kubernetes(section.section("kubernetes"), base) if "kubernetes" in section else None,
+        outage=_outage(section.section("outage"), outage),
     )
+    if "outage" in section and "files" in section:
+        section.wrong("outage", section.values["outage"], "no outage beside files: only a cluster's API can be silent")
     if "kubernetes" not in section:
         section.known.append("kubernetes")
     section.close()

@@ -31,8 +31,9 @@ Place = tuple[str, int]
 Level = tuple[int, Locality]
 """(priority, locality) of a group of an assignment; groups stand in this order."""
 
-Candidate = tuple[int, Traits, tuple[NetworkGateway, ...]]
-"""A cell that is seen: its position in the shape, and the gateways that lead to it; none for a direct one."""
+Candidate = tuple[int, Traits, tuple[NetworkGateway, ...], int]
+"""A cell that is seen: its position in the shape, the gateways that lead to it (none for a direct one), and where it stands in the order of
+preference, the first lowest."""
 
 
 def layout_of(read: Reader, key: LayoutKey) -> Layout:
@@ -57,22 +58,24 @@ def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     return assigned(layout.arrangement, index.weights)
 
 
-def priority_of(locality: Locality) -> int:
-    """Where a locality stands in a proxy's order of preference. All are equal without outlier detection, as in Istio: failover needs it."""
-    return 0
+def preference_of(verdict: Verdict) -> int:
+    """Where a cell stands in a proxy's order of preference. Localities are equal without outlier detection, as in Istio: failover needs
+    it. Endpoints of a cluster in an outage may stand behind all others."""
+    return int(verdict.demoted)
 
 
 def _candidates(shape: Shape, verdicts: Iterable[Verdict]) -> list[Candidate]:
     found = zip(range(len(shape.cells)), shape.cells, verdicts, strict=True)
-    return [(position, traits, verdict.gateways) for position, traits, verdict in found if verdict.rule.admits]
+    return [(position, traits, verdict.gateways, preference_of(verdict)) for position, traits, verdict in found if verdict.rule.admits]
 
 
 def _arranged(candidates: list[Candidate], cells_in_all: int) -> Arrangement:
-    exact = lcm(*[len(gateways) for _, _, gateways in candidates if gateways])
+    exact = lcm(*[len(gateways) for _, _, gateways, _ in candidates if gateways])
+    priorities = {preference: rank for rank, preference in enumerate(sorted({preference for *_, preference in candidates}))}
     direct: dict[Level, list[tuple[Traits, int]]] = {}
     fronts: dict[Place, dict[Level, tuple[NetworkGateway, list[tuple[int, int]]]]] = {}
-    for position, traits, gateways in candidates:
-        level = (priority_of(traits.locality), traits.locality)
+    for position, traits, gateways, preference in candidates:
+        level = (priorities[preference], traits.locality)
         if not gateways:
             direct.setdefault(level, []).append((traits, position))
         for gateway in gateways:
@@ -89,7 +92,7 @@ def _arranged(candidates: list[Candidate], cells_in_all: int) -> Arrangement:
             tuple(Carried(level, gateway, tuple(cells)) for level, (gateway, cells) in sorted(carried.items()))
             for _, carried in sorted(fronts.items())
         ),
-        unseen=tuple(sorted({*range(cells_in_all)} - {position for position, _, _ in candidates})),
+        unseen=tuple(sorted({*range(cells_in_all)} - {position for position, *_ in candidates})),
     )
 
 
@@ -100,19 +103,19 @@ def _collided(read: Reader, key: SeenKey, index: CellIndex, layout: Layout) -> S
     """The same where addresses of the cells are also others', or gateways'. What is left out for that takes its weight along."""
     weights = list(index.weights)
     candidates = _candidates(index.shape, layout.verdicts)
-    seen = frozenset(traits for _, traits, gateways in candidates if not gateways)
+    seen = frozenset(traits for _, traits, gateways, _ in candidates if not gateways)
     without = _without(index, seen, key.horizon)
-    for position, traits, gateways in candidates:
+    for position, traits, gateways, _ in candidates:
         if not gateways:
             weights[position] -= _lost(read, key, traits, without)
     taken = _taken(index, seen, without)
     if not without and not taken:
         return assigned(layout.arrangement, weights)
     kept: list[Candidate] = []
-    for position, traits, gateways in candidates:
+    for position, traits, gateways, preference in candidates:
         free = tuple(gateway for gateway in gateways if gateway[:2] not in taken)
         if free or (not gateways and weights[position]):
-            kept.append((position, traits, free))
+            kept.append((position, traits, free, preference))
     return assigned(_arranged(kept, len(weights)), weights, without, _shadowed(candidates, taken))
 
 
@@ -145,7 +148,7 @@ def _taken(index: CellIndex, seen: frozenset[Traits], without: tuple[tuple[Trait
 
 
 def _shadowed(candidates: list[Candidate], taken: frozenset[Place]) -> tuple[NetworkGateway, ...]:
-    return tuple(sorted({gateway for _, _, gateways in candidates for gateway in gateways if gateway[:2] in taken}))
+    return tuple(sorted({gateway for _, _, gateways, _ in candidates for gateway in gateways if gateway[:2] in taken}))
 
 
 # -- weights ------------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,17 @@
 """In or out, by which rule and objects: the rules of split horizon, judged once for all endpoints that they can't tell apart."""
 
+from typing import assert_never
+
+from msgspec import structs
+
 from steersman.graph import Reader
+from steersman.model.clusters import OutagePolicy
 from steersman.model.config import MissingGateway
 from steersman.model.ids import IPFamily, NetworkID
 from steersman.model.mesh import Horizon, NetworkGateway, ObjectRef, Rule, Traits, Twin, Verdict
 from steersman.model.objects import Kind
 from steersman.registry.addresses import parse_address
-from steersman.registry.collections import NETWORK_GATEWAYS
+from steersman.registry.collections import CLUSTER_OUTAGES, NETWORK_GATEWAYS
 from steersman.registry.mesh import mesh_of
 from steersman.views.collections import VerdictKey
 
@@ -15,11 +20,27 @@ def verdict(read: Reader, key: VerdictKey) -> Verdict:
     """Whether a proxy with this horizon gets endpoints with these traits, and how it reaches them.
 
     First what holds for the service wherever its endpoints are (cluster-local, node-local, one address a pod, the requested view, SNI
-    clusters), then the rules of split horizon in the order 1 (which gave the traits their network), 2, 3, 5, 4.
+    clusters), then the rules of split horizon in the order 1 (which gave the traits their network), 2, 3, 5, 4, at last the outage policy.
     Source: DESIGN 4; Istio, pilot/pkg/xds/endpoints/ep_filters.go.
     """
     traits, horizon = key
-    return _refused(traits, horizon) or _reached(read, traits, horizon)
+    return _refused(traits, horizon) or _in_outage(read, traits, _reached(read, traits, horizon))
+
+
+def _in_outage(read: Reader, traits: Traits, reached: Verdict) -> Verdict:
+    """What the outage policy of the endpoint's cluster makes of it, while that cluster's API is silent."""
+    outage = read(CLUSTER_OUTAGES, traits.cluster) if reached.rule.admits else OutagePolicy.KEEP
+    because = (*reached.because, ObjectRef(Kind.CLUSTER_STATE, traits.cluster))
+    silent = f"the API of cluster {traits.cluster} has been silent for long"
+    match outage:
+        case OutagePolicy.KEEP:
+            return reached
+        case OutagePolicy.DEMOTE:
+            note = f"{reached.note}; behind the endpoints of other clusters, as {silent}"
+            return structs.replace(reached, demoted=True, because=because, note=note)
+        case OutagePolicy.DROP:
+            return Verdict(rule=Rule.CLUSTER_OUTAGE, because=because, note=f"{silent}, and the outage policy is to drop its endpoints")
+    assert_never(outage)
 
 
 def _refused(traits: Traits, horizon: Horizon) -> Verdict | None:

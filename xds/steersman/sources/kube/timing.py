@@ -26,9 +26,9 @@ class Timing:
     backoff_first: float = 0.2
     backoff_last: float = 30.0
     missing: float = 10.0
-    heartbeat: float = 10.0
-    heartbeat_answer: float = 5.0
-    heartbeat_failed: float = 2.0
+    heartbeat: float = 5.0
+    heartbeat_answer: float = 4.0
+    heartbeat_failed: float = 1.0
     renewal: float = 1.0
     credentials: float = 30.0
     patience: float = 5.0
