@@ -20,14 +20,14 @@ ANSWERS = 2
 def run() -> Iterator[Figure]:
     with served(SERVICES, ENDPOINTS) as server, bare("grpc") as plain:
         clients = list(server.mesh.strangers(STREAMS))
-        held = {client.id: heard(server, client) for client in clients[:1]}
-        known = held[clients[0].id]
+        held = heard(server, clients[0])
+        requests = [delta_requests(client, server.names(client), held) for client in clients]
         times, resources, references = [], [], []
         for _ in range(ROUNDS):
-            seconds, size = came_back(server, clients, known)
+            seconds, size = came_back(server, requests)
             times.append(seconds)
             resources.append(size)
-            references.append(came_to_bare(plain, clients))
+            references.append(came_to_bare(plain, requests))
     name = f"{STREAMS} delta streams reconnect unchanged"
     yield Figure(name=f"{name}: bytes of resources", values=tuple(resources), unit="bytes", target=0)
     yield Figure(
@@ -59,14 +59,14 @@ def _take(held: Versions, raw: bytes) -> None:
         versions.pop(name, None)
 
 
-def came_back(server: Served, clients: list[Client], held: Versions) -> tuple[float, float]:
+def came_back(server: Served, requests: list[list[bytes]]) -> tuple[float, float]:
     """Seconds that it took, and bytes of resources that came."""
     while server.streams():
         time.sleep(0.1)
     load = Load()
     began = time.perf_counter()
-    for client in clients:
-        server.open(load, client, held=held)
+    for each in requests:
+        server.reopen(load, each)
         load.step()
     load.run(lambda: all(wire.messages >= ANSWERS for wire in load.wires))
     taken = load.last - began
@@ -75,14 +75,14 @@ def came_back(server: Served, clients: list[Client], held: Versions) -> tuple[fl
     return taken, float(load.resource_bytes)
 
 
-def came_to_bare(plain: Bare, clients: list[Client]) -> float:
+def came_to_bare(plain: Bare, requests: list[list[bytes]]) -> float:
     """The same requests, of which the first is answered."""
     load = Load()
     began = time.perf_counter()
-    for client in clients:
-        load.open(plain.address, BARE_PATH, delta_requests(client, {}))
+    for each in requests:
+        load.open(plain.address, BARE_PATH, each)
         load.step()
-    load.run(lambda: load.received >= len(clients))
+    load.run(lambda: load.received >= len(requests))
     taken = load.last - began
     load.close()
     return taken

@@ -1,6 +1,6 @@
 """`steersman serve` on a core of its own over a mesh in files, with so many streams of proxies that have what there is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from steersman.ads.messages import Variant
 from tests.bench import processes
 from tests.bench.http2 import Load, Wire
-from tests.bench.meshes import Client, Mesh, Names, Versions, delta_requests, names_of, sotw_requests
+from tests.bench.meshes import Client, Mesh, Names, delta_requests, names_of, sotw_requests
 from tests.support.live import ControlPlane
 
 _SERVICE = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/"
@@ -27,15 +27,23 @@ class Served:
         self.address = (host, int(port))
         self._names: dict[str, Names] = {}
 
-    def open(self, load: Load, client: Client, variant: Variant = Variant.DELTA, held: Versions | None = None) -> Wire:
+    def open(self, load: Load, client: Client, variant: Variant = Variant.DELTA) -> Wire:
         """A stream of this proxy, which asks for everything at once."""
+        if variant is Variant.DELTA:
+            return self.reopen(load, delta_requests(client, self.names(client)))
+        requests, acknowledgement = sotw_requests(client, self.names(client))
+        return load.open(self.address, PATHS[variant], requests, acknowledgement)
+
+    def reopen(self, load: Load, requests: Iterable[bytes]) -> Wire:
+        """A delta stream that sends these."""
+        return load.open(self.address, PATHS[Variant.DELTA], requests)
+
+    def names(self, client: Client) -> Names:
+        """What a proxy of its cluster asks for by name."""
         names = self._names.get(client.cluster)
         if names is None:
             names = self._names[client.cluster] = names_of(client, self.plane.xds)
-        if variant is Variant.DELTA:
-            return load.open(self.address, PATHS[variant], delta_requests(client, names, held))
-        requests, acknowledgement = sotw_requests(client, names)
-        return load.open(self.address, PATHS[variant], requests, acknowledgement)
+        return names
 
     def streams(self) -> int:
         """How many there are at the server."""
