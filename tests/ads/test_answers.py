@@ -3,12 +3,15 @@
 import tracemalloc
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from steersman.ads.channel import suspects
 from steersman.ads.messages import Acked, Close, DeltaRequested, ErrorDetail, Nacked, Requested, Response, Send, Stale, Variant
 from steersman.ads.sotw import SotwStream
+from steersman.ads.suspects import suspects
 from steersman.names import CDS, EDS, LDS, RDS, TYPE_NAMES
 from steersman.snapshot.table import ResourceTable
+from tests.support.examples import examples
 from tests.support.xds import BAD, Mesh, resource, resources
 
 
@@ -297,3 +300,22 @@ def test_the_words_of_a_nack_are_kept_as_they_are() -> None:
     nack = client.stream.status()[0].nack
     assert nack is not None
     assert nack.error == ErrorDetail(3, "it: 'broke'\n\tüber")
+
+
+@settings(deadline=None, max_examples=examples(300))
+@given(
+    st.lists(st.from_regex(r"[ab1|_-][ab1|._ -]{0,4}", fullmatch=True), max_size=6, unique=True),
+    st.text("ab1-|._ ,:", max_size=40),
+)
+def test_a_name_is_mentioned_where_it_stands_in_the_words_with_no_more_of_a_word_around_it(names: list[str], text: str) -> None:
+    response = Response(Variant.DELTA, CDS, "1", tuple(map(resource, sorted(names))))
+    in_word = frozenset("ab1-|_")
+    mentioned = tuple(
+        name
+        for name in sorted(names)
+        if any(
+            text.startswith(name, at) and text[at - 1 : at] not in in_word and text[at + len(name) : at + len(name) + 1] not in in_word
+            for at in range(len(text))
+        )
+    )
+    assert suspects(response, text) == (mentioned or tuple(sorted(names)))

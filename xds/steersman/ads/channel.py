@@ -5,6 +5,7 @@ from typing import Final
 
 from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
+from steersman.ads.suspects import suspects
 from steersman.model.objects import Row
 from steersman.names import LDS
 from steersman.resources.resource import Resource
@@ -423,25 +424,3 @@ class Channel:
             nack=self.nack,
             pending=len(self.dirty) + len(self.waiting) or int(self.owed or self.sweep is not None),
         )
-
-
-def suspects(response: Response, text: str) -> tuple[str, ...]:
-    """The resources of a refused response that the client's words mention; if they mention none, all of them."""
-    names = tuple(resource.name for resource in response.resources)
-    mentioned = tuple(name for name in names if _mentions(text, name))
-    return mentioned or names
-
-
-def _mentions(text: str, name: str) -> bool:
-    """Whether the name stands in the text as a word of its own: not c1 in c10."""
-    at = text.find(name) if name else -1
-    while at >= 0:
-        end = at + len(name)
-        if not _in_word(text[at - 1 : at]) and not _in_word(text[end : end + 1]):
-            return True
-        at = text.find(name, at + 1)
-    return False
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character in ("_", "-", "|")

@@ -34,6 +34,9 @@ _OURS: Final = frozenset(
 _LONGEST_TEXT: Final = 4_096
 _LONGEST_AGENT: Final = 256
 _MOST_LABELS: Final = 512
+_MOST_LISTED: Final = 512
+_SHOWN: Final = 100
+"""Characters of a wrong value that are told."""
 """A proxy is remembered as long as it is connected; what it says of itself is bounded."""
 
 T = TypeVar("T")
@@ -76,7 +79,7 @@ def proxy_of(node: Any, peer: str, *, delta: bool = True) -> Proxy:
         network_view=tuple(NetworkID(name) for name in sorted(set(metadata.listed("REQUESTED_NETWORK_VIEW")))) or None,
         interception=Interception.NONE if bare else metadata.interception("INTERCEPTION_MODE"),
         generator=metadata.text("GENERATOR"),
-        locality=Locality(node.locality.region, node.locality.zone, node.locality.sub_zone),
+        locality=_locality(node.locality, inferred),
         outbound_address=metadata.address("OUTBOUND_ADDRESS", "127.0.0.1"),
         app_address=metadata.address("APP_ADDRESS", "127.0.0.1"),
         unprivileged_ports=metadata.flag("UNPRIVILEGED_PORTS"),
@@ -118,6 +121,14 @@ def _identity(node_id: str, inferred: list[str]) -> NodeID | None:
     except InvalidObject as error:
         inferred.append(f"type: sidecar, since {error}")
         return None
+
+
+def _locality(locality: Any, inferred: list[str]) -> Locality:
+    found = Locality(locality.region, locality.zone, locality.sub_zone)
+    if sum(map(len, found)) <= _LONGEST_TEXT:
+        return found
+    inferred.append(f"locality: ignored, since it is longer than {_LONGEST_TEXT} characters")
+    return Locality()
 
 
 def _namespace(known: NodeID | None, bare: bool, inferred: list[str]) -> str:
@@ -162,9 +173,13 @@ class _Metadata:
         if value is None:
             return ()
         if value.WhichOneof("kind") == "list_value":
+            if len(value.list_value.values) > _MOST_LISTED:
+                return self._too_many(key, _MOST_LISTED)
             items = [self._of_kind(f"{key}[{at}]", item, "string_value", "a string", "") for at, item in enumerate(value.list_value.values)]
         else:
             items = self._of_kind(key, value, "string_value", "a list of strings or a comma-separated string", "").split(",")
+            if len(items) > _MOST_LISTED:
+                return self._too_many(key, _MOST_LISTED)
         return tuple(item.strip() for item in items if item.strip())
 
     def labels(self, key: str) -> Labels:
@@ -174,16 +189,24 @@ class _Metadata:
         struct = self._of_kind(key, value, "struct_value", "a map of strings", None)
         fields: Mapping[str, Any] = {} if struct is None else struct.fields
         if len(fields) > _MOST_LABELS:
-            self.inferred.append(f"{key}: ignored, since it has more than {_MOST_LABELS} entries")
-            return ()
-        found = ((name, self._of_kind(f"{key}.{name}", fields[name], "string_value", "a string", None)) for name in sorted(fields))
+            return self._too_many(key, _MOST_LABELS)
+        taken = sorted(name for name in fields if len(name) <= _LONGEST_TEXT)
+        if len(taken) < len(fields):
+            self.inferred.append(
+                f"{key}: {len(fields) - len(taken)} left out, since their names are longer than {_LONGEST_TEXT} characters"
+            )
+        found = ((name, self._of_kind(f"{key}.{name[:_SHOWN]}", fields[name], "string_value", "a string", None)) for name in taken)
         return tuple((name, text) for name, text in found if text is not None)
+
+    def _too_many(self, key: str, most: int) -> tuple[()]:
+        self.inferred.append(f"{key}: ignored, since it has more than {most} entries")
+        return ()
 
     def address(self, key: str, default: str) -> str:
         text = self.text(key)
         address = canonical_ip(text)
         if text and address is None:
-            self.inferred.append(f"{key}: {default}, since {text!r} is no IP address")
+            self.inferred.append(f"{key}: {default}, since {text[:_SHOWN]!r} is no IP address")
         return address or default
 
     def addresses(self, key: str) -> tuple[str, ...]:
@@ -191,7 +214,7 @@ class _Metadata:
         for text in self.listed(key):
             address = canonical_ip(text)
             if address is None:
-                self.inferred.append(f"{key}: {text!r} left out, since it is no IP address")
+                self.inferred.append(f"{key}: {text[:_SHOWN]!r} left out, since it is no IP address")
             elif address not in found:
                 found.append(address)
         return tuple(found)
@@ -201,7 +224,7 @@ class _Metadata:
         if not text:
             return Interception.REDIRECT
         if text.upper() not in Interception.__members__:
-            self.inferred.append(f"{key}: REDIRECT, since {text!r} is none of {', '.join(Interception)}")
+            self.inferred.append(f"{key}: REDIRECT, since {text[:_SHOWN]!r} is none of {', '.join(Interception)}")
             return Interception.REDIRECT
         return Interception(text.upper())
 
