@@ -298,6 +298,16 @@ def test_c40_a_cluster_that_comes_back_while_it_lingers_was_never_gone(variant: 
     assert client.stream.settled
 
 
+def test_c40_sotw_a_cluster_that_comes_back_as_the_very_same_leaves_nothing_to_say() -> None:
+    mesh = Mesh()
+    client = connected(mesh, Variant.SOTW)
+    same = mesh.tables[CDS].content()
+    mesh.remove(CDS, "x")
+    mesh.tell({CDS: mesh.tables[CDS].apply(same)})
+    assert client.gets() == []
+    assert client.stream.settled
+
+
 def test_c40_sotw_a_cluster_that_comes_back_different_is_an_update() -> None:
     mesh = Mesh()
     client = connected(mesh, Variant.SOTW)
@@ -344,6 +354,27 @@ def test_c40_sotw_a_cluster_that_was_changed_and_removed_at_once_lingers_as_it_w
     mesh.put(CDS, "x=2")
     mesh.wave(cds="z -x", eds="z -x", rds="r=to-z")
     assert client.gets() == ["cds: x y z"]
+
+
+@BOTH
+def test_c40_endpoints_that_go_while_their_changed_cluster_waits_for_them_are_sent_once_more(variant: Variant) -> None:
+    """A route leads there still. Without them the cluster would warm for 15 s; with none, every request would fail."""
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    mesh.put(EDS, "y=2")
+    assert client.gets() == ["eds: y=2"]
+    mesh.wave(cds="x=2", eds="x=2")
+    full = variant is Variant.SOTW
+    assert client.gets() == ["cds: x=2 y" if full else "cds: x=2"]
+    mesh.wave(cds="z -x", eds="z -x", rds="r=to-z")
+    assert client.confirms(EDS) == ["eds: x=2"]
+    assert client.confirms(EDS) == []
+    assert client.confirms(CDS) == ["cds: x=2 y z" if full else "cds: z"]
+    assert client.asks(EDS, *(("x", "y", "z") if full else ("z",))) == ["eds: z"]
+    client.confirms(EDS)
+    assert client.confirms(CDS) == ["rds: r=to-z"]
+    assert client.confirms(RDS) == ["cds: y z" if full else "cds: -x"]
+    assert client.confirms(CDS) == ([] if full else ["eds: -x"])
 
 
 def test_c40_waits_are_not_awaited_in_a_circle() -> None:

@@ -3,23 +3,18 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
+from steersman.ads.batch import ASKED, Batch, Held
 from steersman.ads.heartbeats import Heartbeats
 from steersman.ads.messages import Acked, ErrorDetail, Nacked, Response, Stale
 from steersman.ads.suspects import suspects
 from steersman.model.objects import Row
-from steersman.names import LDS
+from steersman.names import EDS, LDS
 from steersman.resources.resource import Resource
-from steersman.snapshot.table import PENDING, Answer, Change, Refused, Table, resource_size
-
-ASKED: Final = ""
-"""In place of the version that a client holds (no version is empty): it asked for the name and gets an answer, whatever it holds."""
-
-Held = str | None
-"""What a client holds of a name: a version, None for nothing, or ASKED."""
+from steersman.snapshot.table import PENDING, Answer, Change, Refused, Table
 
 
 class _Everything:
-    """A container of every name."""
+    """Contains every name."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -27,15 +22,11 @@ class _Everything:
 
 EVERYTHING: Final[Container[str]] = _Everything()
 NOTHING: Final[Container[str]] = frozenset()
-
-_OVERHEAD = 256
-"""More than the bytes that one resource takes in a response beside its message and its name."""
+"""Names that are to wait (see Channel.settle)."""
 
 _LONGEST_VERSION = 80
 _FEW = 16
 """Entries up to which a dict is not worth replacing when they are gone: it keeps the room that it once needed."""
-_ANY = 1 << 62
-_RESOURCE_EXHAUSTED = 8
 
 
 class Sent(Row, frozen=True, kw_only=True):
@@ -80,65 +71,12 @@ class InFlight(Row, frozen=True, kw_only=True):
     adds: bool
 
 
-class Batch:
-    """What is to be said at once: at most `limit` bytes, unless a single resource takes more; None for any.
-
-    `largest`: bytes that the client can take of a resource, None for any; what is larger is refused, and told in `withheld` with its bytes.
-    `adds`: some of the resources are new to the client, and it did not ask for them. `missing`: those of the removed that it asked for; the
-    others were held by it. `before`: what the client held of the resources, where that is asked for.
-    """
-
-    __slots__ = ("_largest", "_room", "adds", "before", "missing", "refused", "removed", "resources", "withheld")
-
-    def __init__(self, limit: int | None = None, largest: int | None = None, before: dict[str, Held] | None = None) -> None:
-        self.resources: list[Resource] = []
-        self.removed: list[str] = []
-        self.refused: list[tuple[str, Refused]] = []
-        self.withheld: list[tuple[str, int]] = []
-        self.missing: list[str] = []
-        self.adds = False
-        self.before = before
-        self._room = _ANY if limit is None else limit
-        self._largest = _ANY if largest is None else largest
-
-    def __bool__(self) -> bool:
-        return bool(self.resources or self.removed or self.refused)
-
-    def put(self, resource: Resource, held: Held) -> bool:
-        """Takes it in; False if there is no room for it."""
-        size = resource_size(resource)
-        room = size + len(resource.name) + _OVERHEAD
-        if room > self._largest:
-            text = f"the resource takes {size} bytes, and this client can take {self._largest} at most"
-            self.refused.append((resource.name, Refused(code=_RESOURCE_EXHAUSTED, text=text)))
-            self.withheld.append((resource.name, size))
-            return True
-        if room > self._room and self:
-            return False
-        self._room -= room
-        self.resources.append(resource)
-        self.adds = self.adds or held is None
-        if self.before is not None:
-            self.before[resource.name] = held
-        return True
-
-    def remove(self, name: str, held: Held) -> bool:
-        """Takes it in; False if there is no room for it."""
-        room = len(name) + _OVERHEAD
-        if room > self._room and self:
-            return False
-        self._room -= room
-        self.removed.append(name)
-        if held == ASKED:
-            self.missing.append(name)
-        return True
-
-
 class Channel:
     """State is kept as exceptions from the table: of a name that is in none of them, the client was told what the table says.
 
     `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are
-    pending. `lingering`: dirty resources as the client holds them; responses still include those that are gone (see SotwStream).
+    pending. `lingering`: dirty resources as the client holds them; responses still include those that are gone (see SotwStream). Of
+    endpoints, those that went while the client waited for them: a cluster that it uses would be left without any.
     `sweep`: not None from a wildcard's coming until the whole content is known, to be compared with what the client holds (this, by
     name); nothing is said meanwhile. `hint`: the version that the client said it holds. `owed`: an answer is due, even an empty one.
     `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource. `heartbeats`: None
@@ -230,7 +168,11 @@ class Channel:
     def change(self, changes: Sequence[Change]) -> None:
         """The table's content has changed."""
         for name, old, new, by_name in changes:
-            if not (name in self.names or (self.wildcard and not by_name)) or name in self.dirty:
+            if not (name in self.names or (self.wildcard and not by_name)):
+                continue
+            if name in self.dirty:
+                if new is None and old is not None and self.type_url == EDS and self.dirty[name] == ASKED:
+                    self.lingering[name] = old
                 continue
             if name in self.waiting:
                 self.dirty[name] = self.waiting.pop(name)
@@ -324,7 +266,7 @@ class Channel:
             held = self.dirty[name]
             if held != ASKED and name in hold:
                 continue
-            answer = self.look_up(name)
+            answer = self._answer(name, held, removals)
             if isinstance(answer, Resource):
                 if answer.version != held and not batch.put(answer, held):
                     break
@@ -338,7 +280,7 @@ class Channel:
                 continue
             elif not batch.remove(name, held):
                 break
-            del self.dirty[name]
+            self._said(name, answer)
         if before > _FEW:
             self.dirty = dict(self.dirty)
         if self.lingering:
@@ -346,6 +288,18 @@ class Channel:
         if self.heartbeats is not None and batch.before is not None:
             self.heartbeats.sends(batch.before)
         return batch
+
+    def _answer(self, name: str, held: Held, removals: bool) -> Answer:
+        """What is to be said of a name: of endpoints that went while the client waited for them, what they were, as long as it may not be
+        told that they are gone."""
+        answer = self.look_up(name)
+        return self.lingering.get(name) if answer is None and held == ASKED and not removals else answer
+
+    def _said(self, name: str, answer: Answer) -> None:
+        if isinstance(answer, Resource) and name in self.lingering and self.look_up(name) is None:
+            self.dirty[name] = answer.version
+        else:
+            del self.dirty[name]
 
     def _ordered(self) -> list[str]:
         """What there is to say, by name; listeners that are gone come first, as others may take over their addresses."""

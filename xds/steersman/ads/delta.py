@@ -2,7 +2,8 @@
 
 from collections.abc import Container, Mapping
 
-from steersman.ads.channel import ASKED, NOTHING, Channel
+from steersman.ads.batch import ASKED
+from steersman.ads.channel import NOTHING, Channel
 from steersman.ads.messages import FULL_STATE, Action, DeltaRequested, Variant
 from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
 from steersman.names import CDS, EDS

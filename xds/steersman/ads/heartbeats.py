@@ -12,7 +12,8 @@ from steersman.resources.resource import Resource
 from steersman.snapshot.table import resource_size
 
 if TYPE_CHECKING:
-    from steersman.ads.channel import Channel, Held
+    from steersman.ads.batch import Held
+    from steersman.ads.channel import Channel
 
 _BEATS: Final = 3
 """Heartbeats in a time to live: two may be late, or lost with their stream, before anything vanishes."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Container
 
-from steersman.ads.channel import NOTHING, Batch, Channel
+from steersman.ads.batch import Batch
+from steersman.ads.channel import NOTHING, Channel
 from steersman.ads.codec import no_endpoints
 from steersman.ads.messages import FULL_STATE, Action, Requested, Variant
 from steersman.ads.stream import Composed, Stream, split_wildcard, withheld
@@ -79,17 +80,18 @@ class SotwStream(Stream[Requested]):
         return batch if batch.resources or batch.refused or len(batch.removed) > len(batch.missing) else None
 
     def _partial(self, channel: Channel, *, hold: Container[str]) -> Batch | None:
+        gone = channel.lingering
         batch = channel.settle(hold=hold, removals=True, limit=LARGE, largest=self._largest)
         if channel.type_url == EDS and batch.missing:
-            batch.resources += [no_endpoints(name) for name in batch.missing if self._lingers(name)]
+            batch.resources += [gone.get(name) or no_endpoints(name) for name in batch.missing if self._lingers(name)]
             batch.resources.sort(key=lambda resource: resource.name)
         return batch if batch.resources or batch.refused else None
 
     def _lingers(self, cluster: str) -> bool:
         """Whether the client has this cluster, though it is gone.
 
-        It would warm it for 15 s, and hold the ACK of all clusters back meanwhile, unless it gets endpoints. None will do, since it is
-        sent no route there before it has acknowledged the cluster.
+        It would warm it for 15 s, and hold the ACK of all clusters back meanwhile, unless it gets endpoints: those that there were last.
+        Where there were none since it has the cluster, none will do, as it is sent no route there before it has acknowledged the cluster.
         """
         clusters = self._channels.get(CDS)
         return clusters is not None and bool(clusters.dirty.get(cluster)) and clusters.table.lookup(cluster) is None

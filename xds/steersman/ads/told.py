@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from enum import StrEnum
 
-from steersman.ads.channel import ASKED, Channel, ChannelStatus
+from steersman.ads.batch import ASKED
+from steersman.ads.channel import Channel, ChannelStatus
 from steersman.model.objects import Row
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import Refused
