@@ -48,6 +48,17 @@ class ProxyLoad(Row, frozen=True, kw_only=True):
     clusters: Mapping[str, ClusterLoad]
 
 
+class LoadFigures(Row, frozen=True, kw_only=True):
+    """The sums of all reports, as of a moment. `totals`: issued, succeeded, failed and in progress, by (cluster, locality). The others as
+    `Loads` has them."""
+
+    totals: tuple[tuple[tuple[str, str], tuple[int, int, int, int]], ...]
+    dropped: Mapping[tuple[str, str], int]
+    reports: int
+    left_out: int
+    reporters: int
+
+
 class Total:
     """Requests of all proxies to one locality of one cluster since the server started; `in_progress`: now."""
 
@@ -216,6 +227,16 @@ class Loads:
     def reporters(self) -> int:
         """How many streams there are."""
         return sum(map(len, self._reporters.values()))
+
+    def figures(self) -> LoadFigures:
+        """The sums now. Costs a copy of them: they can be read in another thread then."""
+        return LoadFigures(
+            totals=tuple((key, (one.issued, one.succeeded, one.failed, one.in_progress)) for key, one in self.totals.items()),
+            dropped=dict(self.dropped),
+            reports=self.reports,
+            left_out=self.left_out,
+            reporters=self.reporters,
+        )
 
     def join(self, proxy: str, now: float) -> Reporter:
         """A stream of reports begins. `proxy`: Proxy.id."""

@@ -1,6 +1,7 @@
 """What Prometheus scrapes: read off the counters and the present state when it asks, under our names, and Istio's where it has the same
 figure."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from steersman import __version__, names
 from steersman.admin.counters import SECONDS, Histogram
+from steersman.admin.loads import LoadFigures
 from steersman.admin.refusals import Refused, refused_by, traced
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, sync
 from steersman.explain.made_from import MadeFrom
@@ -45,7 +47,18 @@ class Metrics:
         self._figures.services = await self._state.ask(lambda read: len(read(SERVICE_KEYS, "")))
         self._figures.made = await traced(self._state.ask, self._state.pipeline, refused_by(self._state.connections()))
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        collected, loads = list(self._registry.collect()), self._state.loads.figures()
+        return await asyncio.to_thread(lambda: encode(_Collected([*collected, *_loads(loads)]))), content_type
+
+
+class _Collected(Collector):
+    """What was collected before. There may be thousands of series of loads: they are put together and written beside the event loop."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 class _Figures(Collector):
@@ -66,7 +79,6 @@ class _Figures(Collector):
         yield from self._refusals(self._state.connections())
         yield from self._pushes()
         yield from self._work()
-        yield from self._loads()
 
     def _server(self) -> Iterator[Metric]:
         state = self._state
@@ -171,24 +183,22 @@ class _Figures(Collector):
         yield _histogram("steersman_settling_seconds", text, counters.settling)
         yield _histogram("pilot_pushcontext_init_seconds", text, counters.settling)
 
-    def _loads(self) -> Iterator[Metric]:
-        loads = self._state.loads
-        sums = loads.totals.items()
-        by = ("cluster", "locality")
-        for name, text, values in (
-            ("issued", "Requests that proxies report to have sent to an upstream cluster.", {key: one.issued for key, one in sums}),
-            ("successful", "Those that ended well.", {key: one.succeeded for key, one in sums}),
-            ("failed", "Those that ended with an error, or found no connection.", {key: one.failed for key, one in sums}),
-        ):
-            yield _counter(f"steersman_load_{name}_requests", text, by, values)
-        in_progress = {key: one.in_progress for key, one in sums}
-        yield _gauge("steersman_load_requests_in_progress", "Requests in progress, as last reported.", by, in_progress)
-        yield _counter(
-            "steersman_load_dropped_requests", "Requests that proxies refused themselves.", ("cluster", "category"), loads.dropped
-        )
-        yield _counter("steersman_load_reports", "Load reports received.", (), {(): loads.reports})
-        yield _counter("steersman_load_left_out", "Reported figures past a bound, kept in sums only.", (), {(): loads.left_out})
-        yield _single("steersman_load_reporters", "Open streams of load reports.", loads.reporters)
+
+def _loads(loads: LoadFigures) -> Iterator[Metric]:
+    by = ("cluster", "locality")
+    for place, name, text in (
+        (0, "issued", "Requests that proxies report to have sent to an upstream cluster."),
+        (1, "successful", "Those that ended well."),
+        (2, "failed", "Those that ended with an error, or found no connection."),
+    ):
+        yield _counter(f"steersman_load_{name}_requests", text, by, {key: counts[place] for key, counts in loads.totals})
+    in_progress = {key: counts[3] for key, counts in loads.totals}
+    yield _gauge("steersman_load_requests_in_progress", "Requests in progress, as last reported.", by, in_progress)
+    text = "Requests that proxies refused themselves."
+    yield _counter("steersman_load_dropped_requests", text, ("cluster", "category"), loads.dropped)
+    yield _counter("steersman_load_reports", "Load reports received.", (), {(): loads.reports})
+    yield _counter("steersman_load_left_out", "Reported figures past a bound, kept in sums only.", (), {(): loads.left_out})
+    yield _single("steersman_load_reporters", "Open streams of load reports.", loads.reporters)
 
 
 Labelled = Mapping[Any, float]
