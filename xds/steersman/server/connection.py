@@ -42,6 +42,8 @@ _NO_SECRETS: Final = RefusedTable(
 )
 _NONE: Final[Mapping[str, float]] = MappingProxyType({})
 _IDS = itertools.count(1)
+_MANY: Final = 200
+"""Resources of a response that take some milliseconds."""
 _LAST_WRITE: Final = 0.5
 """Seconds that a response gets to be written out before its stream ends: a status can't overtake it."""
 
@@ -315,6 +317,8 @@ class Connection:
                 self._moved = False
                 self._perform(self._stream.pump(asyncio.get_running_loop().time()))
             sent = bool(self._outbox)
+            if any(isinstance(due, Send) and len(due.response.resources) > _MANY for due in self._outbox):
+                await asyncio.sleep(0)  # to put such a response together takes as long again as to choose what is in it
             while self._outbox and self._close is None:
                 due = self._outbox.pop(0)
                 if isinstance(due, Send):

@@ -9,6 +9,7 @@ next one, all of it together.
 """
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -35,6 +36,8 @@ T = TypeVar("T")
 STEP = 0.005
 """Seconds of the event loop that a turn takes at a stretch. With what else there is in a round of the loop (a stream puts its response
 together, the collector looks at what is young) that makes less than 20 ms."""
+_LONG = 20
+"""Stretches of a settlement that is uncommonly large."""
 _ROUNDS = 4
 """Rounds of the loop between two stretches. A question over HTTP takes that many; with one, each would wait for a stretch."""
 
@@ -219,9 +222,15 @@ class Engine:
 
     async def _settled(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Published:
         stretch = _Stretch()
-        await stretch.through(self._taking_in(inbox))
-        generation = await stretch.through(self.pipeline.settling(self.cache.absorb))
-        return await stretch.through(self.cache.publishing(generation))
+        try:
+            await stretch.through(self._taking_in(inbox))
+            generation = await stretch.through(self.pipeline.settling(self.cache.absorb))
+            drafts = await stretch.through(self.cache.drafting())
+            if drafts.large:
+                await stretch.end()  # to move many and to tell of them takes a stretch
+            return self.cache.enter(generation, drafts)
+        finally:
+            stretch.last()
 
     def _taking_in(self, inbox: list[Callable[[], None] | Sequence[Fact]]) -> Generator[None, None, None]:
         """Step by step: thousands of streams may leave at once."""
@@ -273,12 +282,14 @@ class Engine:
         they take together."""
         loop = asyncio.get_running_loop()
         first, at_once = 0, 1
+        await asyncio.sleep(0)
         while first < len(connections):
             for connection in connections[first : first + at_once]:
                 connection.wake()
             first += at_once
             began = loop.time()
             await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a large response takes two rounds
             took = loop.time() - began
             if took > STEP / 2:
                 at_once = max(1, at_once // 2)
@@ -287,11 +298,14 @@ class Engine:
 
 
 class _Stretch:
-    """How long the loop is held at a stretch."""
+    """How long the loop is held at a stretch. A settlement of very many makes objects by the ten thousand, which stay: the collector would
+    hold the loop for 20 ms and more to look at them, and is kept from it."""
 
-    __slots__ = ("_loop", "_until")
+    __slots__ = ("_count", "_loop", "_uncollected", "_until")
 
     def __init__(self) -> None:
+        self._count = 0
+        self._uncollected = False
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + STEP
 
@@ -301,9 +315,19 @@ class _Stretch:
 
     async def end(self) -> None:
         """Gives way, and begins the next."""
+        self._count += 1
+        if self._count == _LONG and gc.isenabled():
+            gc.disable()
+            self._uncollected = True
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)
         self._until = self._loop.time() + STEP
+
+    def last(self) -> None:
+        """There are no more."""
+        if self._uncollected:
+            gc.freeze()
+            gc.enable()
 
     async def through(self, steps: Generator[None, None, T]) -> T:
         """Takes these steps, and gives way as often as it must; what they return. Nothing is awaited after the last of them."""

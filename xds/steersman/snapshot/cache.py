@@ -17,7 +17,7 @@ from steersman.resources.resource import Resource
 from steersman.snapshot.table import Change, Draft, LayeredTable, ResourceTable, in_one_go
 
 _STEP: Final = 256
-"""Names looked at in a step of `publishing`: about a millisecond."""
+"""Names looked at in a step of `drafting`: about a millisecond."""
 
 Names = frozenset[str] | None
 """What a stream holds of a type: those names, or (None) all there are."""
@@ -84,6 +84,18 @@ class Published(NamedTuple):
     generation: Generation
     changes: tuple[TableChanged, ...]
     failed: tuple[ComputeFailed, ...]
+
+
+class Drafts(NamedTuple):
+    """What becomes of the tables in a generation, before it does. `failed`: see Published."""
+
+    tables: dict[PartKey, Draft]
+    failed: list[ComputeFailed]
+
+    @property
+    def large(self) -> bool:
+        """Whether moving the tables, and telling the streams, takes more than a moment."""
+        return sum(len(draft.changes) for draft in self.tables.values()) > _STEP
 
 
 class SnapshotCache:
@@ -244,29 +256,32 @@ class SnapshotCache:
 
     def publish(self, generation: Generation) -> Published:
         """Moves the tables to this generation, in one step, and says who is concerned."""
-        return in_one_go(self.publishing(generation))
+        return self.enter(generation, in_one_go(self.drafting()))
 
-    def publishing(self, generation: Generation) -> Generator[None, None, Published]:
-        """The same, worked out in small steps: the tables move in the last, which is short. Needs may not be stated meanwhile."""
-        failed: list[ComputeFailed] = []
-        drafts: dict[PartKey, Draft] = {}
+    def drafting(self) -> Generator[None, None, "Drafts"]:
+        """Works out in small steps what `enter` will do in one, which is short. Needs may not be stated between the two."""
+        found = Drafts({}, [])
         yield from self._marking()
         for key in self._renamed.keys() | self._stale.keys():
             part = self._parts.get(key)
             if part is not None:
-                fresh = yield from self._fresh(part, self._stale.get(key, {}), failed)
-                drafts[key] = yield from part.table.drafting(fresh, part.refs.keys() if key in self._renamed else None)
+                fresh = yield from self._fresh(part, self._stale.get(key, {}), found.failed)
+                found.tables[key] = yield from part.table.drafting(fresh, part.refs.keys() if key in self._renamed else None)
                 yield
         self._renamed.clear()
         self._stale.clear()
-        changes = {key: self._parts[key].table.enter(draft) for key, draft in drafts.items()}
+        return found
+
+    def enter(self, generation: Generation, drafts: "Drafts") -> Published:
+        """Moves the tables to this generation, as drafted, and says who is concerned."""
+        changes = {key: self._parts[key].table.enter(draft) for key, draft in drafts.tables.items()}
         told = self._moves(changes)
         moved = {(item.place, item.type_url) for item in told}
         for key, changed in changes.items():
             for place in self._parts[key].places if changed and key in self._parts else ():
                 if (place, key.type_url) not in moved:
                     told.append(TableChanged(place, key.type_url, changed, moved=False))
-        return Published(generation, tuple(told), tuple(failed))
+        return Published(generation, tuple(told), tuple(drafts.failed))
 
     def _marking(self) -> Generator[None, None, None]:
         """Notes where the values that changed stand."""
