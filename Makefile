@@ -9,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+SECONDS ?= 300
 PYTEST ?=
 BENCH ?=
 OUT := xds
 
-.PHONY: help demo test thorough check bench golden kube-assets protos lock
+.PHONY: help demo test thorough check bench fuzz golden kube-assets protos lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +39,9 @@ check: $(STAMP)  ## lint, formatting, types and the direction of imports; all fo
 
 bench: $(STAMP)  ## benchmarks, beside references of the same run and targets; only some: make bench BENCH="change visible"
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+fuzz: $(STAMP)  ## what clients send, as bytes, guided by what they reach; how long: make fuzz SECONDS=600
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
 	@$(BIN)/python -m pytest -n 0 --update-golden -m golden $(PYTEST)
