@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from steersman.server.bootstrap import Mode
 from tests.support.live import ControlPlane, Workload
-from tests.support.objects import NETWORK, Directory, Object, eastwest, endpoint, node, passthrough, pod, service, slice_of
+from tests.support.objects import NETWORK, Object, Objects, eastwest, endpoint, node, passthrough, pod, service, slice_of
 
 CLUSTERS = {"east": {"network": "network-east"}, "west": {"network": "network-west"}}
 PASSTHROUGH_PORT = 15443
@@ -48,7 +48,7 @@ def fill(plane: ControlPlane) -> None:
     _others(plane.clusters["east"])
 
 
-def base(directory: Directory, one: Side) -> None:
+def base(directory: Objects, one: Side) -> None:
     """What a cluster has beside its services: its gateway, and a client."""
     directory.put(
         "base.yaml",
@@ -61,14 +61,14 @@ def base(directory: Directory, one: Side) -> None:
     )
 
 
-def web(directory: Directory, one: Side, *, http: int = HTTP) -> None:
+def web(directory: Objects, one: Side, *, http: int = HTTP) -> None:
     """A service of three ports, with a pod that speaks mTLS."""
     ports = {"http": (http, TARGETS["http"]), "tcp-db": (TCP, TARGETS["tcp-db"]), "grpc": (GRPC, TARGETS["grpc"])}
     directory.put("web.yaml", service("web", ports, ip="10.96.0.11"), pod(one.web.name, one.web.ip, node=f"{one.cluster}-1"))
     directory.put("web-slice.json", slice_of("web", TARGETS, [endpoint(one.web.name, one.web.ip)]))
 
 
-def _others(directory: Directory) -> None:
+def _others(directory: Objects) -> None:
     directory.put(
         "others.yaml",
         service("store", {"http": (9081, 18081)}, ip="None"),

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -106,6 +106,12 @@ def as_yaml(objects: Iterable[Object]) -> str:
 
 def as_json(objects: Iterable[Object]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+class Objects(Protocol):
+    """A cluster's objects, which are changed together by what holds them: a file, or what stands for one."""
+
+    def put(self, file: str, *objects: Object) -> None: ...
 
 
 class Directory:

@@ -30,12 +30,18 @@ ACCOUNTS = Resource("", ("v1",), "serviceaccounts", "ServiceAccount")
 READ = ("get", "list", "watch")
 
 
+def found_assets() -> Path | None:
+    """The directory of the programs, where they are all there."""
+    directory = Path(os.environ.get("KUBEBUILDER_ASSETS") or "nowhere")
+    return directory if all(os.access(directory / program, os.X_OK) for program in PROGRAMS) else None
+
+
 def assets() -> Path:
-    """The directory of the programs. Skips the test, loudly and counted, where there is none."""
-    directory = os.environ.get("KUBEBUILDER_ASSETS", "")
-    if not directory or not all(os.access(Path(directory) / program, os.X_OK) for program in PROGRAMS):
+    """That directory. Skips the test, loudly and counted, where there is none."""
+    directory = found_assets()
+    if directory is None:
         pytest.skip("no real kube-apiserver and etcd in $KUBEBUILDER_ASSETS; `make kube-assets` obtains them, or says what is missing")
-    return Path(directory)
+    return directory
 
 
 class Real:
@@ -88,6 +94,7 @@ class Real:
             "kube-apiserver",
             f"--etcd-servers=http://{self.address}:{self._etcd_port}",
             f"--bind-address={self.address}",
+            "--advertise-address=192.0.2.1",  # of nobody: it takes none of loopback, and can't find one where there is no route
             "--endpoint-reconciler-type=none",
             f"--secure-port={self.port}",
             f"--tls-cert-file={self._certificate}",
@@ -181,18 +188,34 @@ class Real:
         """Creates or replaces them, their statuses as well. A namespace that isn't there is made first."""
         return [self._applied(value) for value in values]
 
+    def kubectl(self, *arguments: str, given: Object | None = None) -> None:
+        """kubectl as the administrator; `given`: its standard input. Where the assets have none, the test is skipped."""
+        program = self._assets / "kubectl"
+        if not program.exists():
+            pytest.skip("no kubectl in $KUBEBUILDER_ASSETS; `make kube-assets` obtains it")
+        config = self.directory / "admin.kubeconfig"
+        config.write_text(json.dumps(self.kubeconfig(ADMIN)))
+        command = [str(program), f"--kubeconfig={config}", f"--cache-dir={self.directory / 'kubectl'}", *arguments]
+        done = subprocess.run(command, input=json.dumps(given) if given else "", capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         """At once, whatever its grace period."""
         resource = self._resources[kind]
         self.expect("DELETE", f"{_path(resource, namespace)}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+
+    def make_namespace(self, name: str) -> None:
+        """Unless it is there."""
+        if self.ask("GET", f"/api/v1/namespaces/{name}")[0] == 404:
+            self.expect("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def _applied(self, value: Object) -> Any:
         value = _admissible(value)
         resource = self._resources[value["kind"]]
         name, namespace = value["metadata"]["name"], value["metadata"].get("namespace") or "default"
         path = _path(resource, namespace)
-        if resource.namespaced and self.ask("GET", f"/api/v1/namespaces/{namespace}")[0] == 404:
-            self.expect("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        if resource.namespaced:
+            self.make_namespace(namespace)
         code, before = self.ask("GET", f"{path}/{name}")
         if code == 404:
             done = self.expect("POST", path, value)
