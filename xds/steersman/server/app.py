@@ -27,6 +27,7 @@ from steersman.model.facts import LeafKey
 from steersman.model.ids import ClusterID
 from steersman.pipeline import Pipeline
 from steersman.server.engine import Engine
+from steersman.server.memory import give_back
 from steersman.server.sources import Run, Source, Sources
 from steersman.server.transport import XDSServer
 from steersman.settings import Settings
@@ -137,6 +138,7 @@ class Server:
                     tasks.create_task(self.engine.run(), name="engine"),
                     *self._start_sources(tasks),
                     tasks.create_task(self._become_ready(), name="readiness"),
+                    tasks.create_task(give_back(self._work), name="memory"),
                     tasks.create_task(self.engine.refusals.run(), name="refusals"),
                 ]
                 await stop.wait()
@@ -175,6 +177,9 @@ class Server:
 
     def _ignored(self, cluster: ClusterID) -> int:
         return sum(self.files.ignored[cluster].values())
+
+    def _work(self) -> int:
+        return self.counters.generations + sum(self.counters.streams.values()) + sum(self.counters.closed.values())
 
     async def _become_ready(self) -> None:
         await self.feeds.synced()
