@@ -11,7 +11,7 @@ from steersman.admin.page import PAGES
 from steersman.admin.state import SourceState, SourceStatus
 from steersman.errors import ConfigError
 from tests.admin.conftest import CLIENT, SECOND, Answer, Site
-from tests.support.state import FakeState
+from tests.support.state import FakeState, api_source
 
 
 def body(answer: Answer) -> Any:
@@ -47,7 +47,7 @@ async def test_the_index_lists_every_page_and_every_proxy(site: Site) -> None:
 
 async def test_each_page_of_the_index_that_needs_no_parameter_answers(site: Site) -> None:
     plain = [page for page, _ in PAGES if "?" not in page]
-    assert len(plain) == 5
+    assert len(plain) == 6
     assert {(await site.get(page)).status for page in plain} == {200}
 
 
@@ -138,6 +138,13 @@ async def test_sources_show_the_server_as_well(site: Site) -> None:
     assert answer["ready"] is True
     assert answer["instance"] == "pilot-0"
     assert answer["sources"] == [{"name": "east", "kind": "files", "place": "clusters/east", "state": "SYNCED", "objects": "7"}]
+
+
+async def test_clusters_show_how_each_stands(site: Site, state: FakeState) -> None:
+    state.held.append(api_source())
+    east, west = body(await site.get("/debug/clusters"))["clusters"]
+    assert east == {"name": "east", "kind": "files", "place": "clusters/east", "state": "SYNCED", "objects": "7"}
+    assert (west["state"], west["problem"], len(west["resources"])) == ("FORBIDDEN", "pods: 403: no", 3)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from steersman.model.objects import Kind
 from steersman.names import EDS
 from tests.admin.conftest import CLIENT, SECOND, Site
 from tests.admin.test_loads import stats
-from tests.support.state import FakeState, channel, connection
+from tests.support.state import FakeState, api_source, channel, connection
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -107,6 +107,20 @@ async def test_the_mesh_the_sources_and_readiness_are_figures(site: Site, state:
     assert 60 <= uptime < 120
     state.unready = ["no"]
     assert at(await figures(site), "steersman_ready") == 0
+
+
+async def test_how_clusters_stand_that_are_read_from_their_api_are_figures(site: Site, state: FakeState) -> None:
+    state.held.append(api_source(outage=True))
+    found = await figures(site)
+    assert at(found, "steersman_cluster_state", cluster="west", state="forbidden") == 1
+    assert at(found, "steersman_cluster_state", cluster="west", state="synced") == 0
+    assert at(found, "steersman_cluster_state", cluster="east", state="synced") is None
+    age = at(found, "steersman_cluster_contact_age_seconds", cluster="west")
+    assert age is not None
+    assert 90 <= age < 150
+    assert at(found, "steersman_cluster_outage", cluster="west", policy="demote") == 1
+    assert at(found, "steersman_cluster_resource_state", cluster="west", resource="pods", state="forbidden") == 1
+    assert at(found, "steersman_cluster_resource_state", cluster="west", resource="services", state="forbidden") == 0
 
 
 async def test_times_are_cumulative_histograms(site: Site, state: FakeState) -> None:

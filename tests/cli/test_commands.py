@@ -17,15 +17,15 @@ from steersman import __version__
 from steersman.cli import COMMANDS, _parser, main
 from tests.cli.conftest import steersman
 
-NAMES = ("serve", "render", "bootstrap", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "lab")
+NAMES = ("serve", "render", "bootstrap", "clusters", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "lab")
 
 
 async def test_help_lists_every_command() -> None:
     ran = await steersman("--help")
     assert ran.code == 0
-    for name in ("serve", "render", "bootstrap", "proxies (ps)", "proxy-config (pc)", "explain", "doctor", "lab"):
+    for name in ("serve", "render", "bootstrap", "clusters", "proxies (ps)", "proxy-config (pc)", "explain", "doctor", "lab"):
         assert f"\n    {name} " in ran.out or f"\n    {name}\n" in ran.out
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,7 +102,7 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("args", [("proxies",), ("proxy-config", "cluster", "x"), ("explain", "x", "y")])
+@pytest.mark.parametrize("args", [("clusters",), ("proxies",), ("proxy-config", "cluster", "x"), ("explain", "x", "y")])
 async def test_a_server_that_is_not_there_exits_1_and_says_what_to_check(args: tuple[str, ...]) -> None:
     port = free_port()
     ran = await steersman(*args, "--server", f"127.0.0.1:{port}")

@@ -122,7 +122,7 @@ def cluster(name: str, network: str = "", trust_domain: str = "") -> ClusterConf
 
 def outage(name: str, policy: OutagePolicy, state: ClusterState = ClusterState.UNREACHABLE) -> Upsert:
     """What the source of a cluster says whose API is silent, and has been for as long as that policy waits."""
-    health = ClusterHealth(state=state, since=0.0, outage=policy)
+    health = ClusterHealth(state=state, since=0.0, problem="no answer", outage=policy)
     return Upsert(kind=Kind.CLUSTER_STATE, key=ClusterID(name), value=health, origin=Origin(source=name))
 
 

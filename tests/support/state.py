@@ -11,13 +11,42 @@ from steersman.admin.state import ConnectionStatus, OpenStream, SourceState, Sou
 from steersman.ads.channel import ChannelStatus, Nack, Sent
 from steersman.ads.messages import ErrorDetail, Variant
 from steersman.graph import Reader
+from steersman.model.clusters import ClusterState, OutagePolicy
 from steersman.model.ids import ClusterID
 from steersman.model.proxy import Proxy, ProxyType
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.pipeline import Pipeline
 from steersman.settings import Settings, parse_settings
+from steersman.sources.kube.reflector import Standing
+from steersman.sources.kube.state import ClusterStatus, ResourceStatus
 
 T = TypeVar("T")
+
+FORBIDDEN = ResourceStatus(name="pods", version="v1", standing=Standing.FORBIDDEN, whole=True, objects=3, problem="403: no")
+MISSING = ResourceStatus(
+    name="gateways.networking.istio.io", version="", standing=Standing.MISSING, whole=True, optional=True, problem="none"
+)
+SERVICES = ResourceStatus(name="services", version="v1", standing=Standing.SYNCED, whole=True, objects=4)
+
+
+def api_source(state: ClusterState = ClusterState.FORBIDDEN, problem: str = "pods: 403: no", *, outage: bool = False) -> SourceStatus:
+    """A cluster that is read from its API: its state since 100 s ago, with all well 90 s ago."""
+    now = time.time()
+    status = ClusterStatus(
+        cluster=ClusterID("west"),
+        server="https://west:6443",
+        state=state,
+        since=now - 100,
+        contact=now - 90,
+        uid="u-1",
+        problem=problem,
+        policy=OutagePolicy.DEMOTE,
+        after=300.0,
+        outage=outage,
+        resources=(SERVICES, FORBIDDEN, MISSING),
+    )
+    return SourceStatus(name="west", kind="kubernetes", place="west.kubeconfig", state=SourceState.SYNCED, objects=7, cluster=status)
+
 
 SETTINGS = parse_settings("clusters: [{name: east, files: .}]\n", Path(__file__).parent / "steersman.yaml")
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from google.protobuf.message import Message
 
 from steersman.admin import answers
+from steersman.admin.clusters import clusters
 from steersman.admin.metrics import Metrics
 from steersman.admin.page import index_page
 from steersman.admin.protojson import as_dict
@@ -44,6 +45,7 @@ class _Site:
         application.router.add_get("/debug/explain", self.explain)
         application.router.add_get("/debug/findings", self.findings)
         application.router.add_get("/debug/sources", self.sources)
+        application.router.add_get("/debug/clusters", self.clusters)
         return application
 
     async def ready(self, request: web.Request) -> web.Response:
@@ -80,6 +82,10 @@ class _Site:
     async def sources(self, request: web.Request) -> web.Response:
         _query(request)
         return await _json(answers.server(self._state))
+
+    async def clusters(self, request: web.Request) -> web.Response:
+        _query(request)
+        return await _json(clusters(self._state.sources()))
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -9,6 +9,7 @@ import grpc.aio
 from steersman.admin import answers
 from steersman.admin import inspect_pb2 as pb
 from steersman.admin import inspect_pb2_grpc as stubs
+from steersman.admin.clusters import clusters
 from steersman.admin.csds import ClientStatus
 from steersman.admin.selection import NotFound, Unclear
 from steersman.admin.state import ServerState
@@ -38,6 +39,9 @@ class Inspect(stubs.InspectServicer):
 
     async def ListFindings(self, request: pb.ListFindingsRequest, context: Any) -> pb.ListFindingsResponse:  # noqa: N802
         return await _answered(answers.findings(self._state), context)
+
+    async def ListClusters(self, request: pb.ListClustersRequest, context: Any) -> pb.ListClustersResponse:  # noqa: N802
+        return clusters(self._state.sources())
 
 
 async def _answered(answer: Coroutine[Any, Any, T], context: Any) -> T:

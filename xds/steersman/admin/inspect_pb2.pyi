@@ -63,6 +63,82 @@ class Source(_message.Message):
     error: str
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[_Union[Source.State, str]] = ..., objects: _Optional[int] = ..., ignored: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
+class ListClustersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListClustersResponse(_message.Message):
+    __slots__ = ("clusters",)
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    clusters: _containers.RepeatedCompositeFieldContainer[Cluster]
+    def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ...) -> None: ...
+
+class Cluster(_message.Message):
+    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Cluster.State]
+        SYNCING: _ClassVar[Cluster.State]
+        SYNCED: _ClassVar[Cluster.State]
+        FORBIDDEN: _ClassVar[Cluster.State]
+        STALE: _ClassVar[Cluster.State]
+        UNAUTHORISED: _ClassVar[Cluster.State]
+        UNREACHABLE: _ClassVar[Cluster.State]
+    STATE_UNSPECIFIED: Cluster.State
+    SYNCING: Cluster.State
+    SYNCED: Cluster.State
+    FORBIDDEN: Cluster.State
+    STALE: Cluster.State
+    UNAUTHORISED: Cluster.State
+    UNREACHABLE: Cluster.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    place: str
+    server: str
+    uid: str
+    state: Cluster.State
+    since: _timestamp_pb2.Timestamp
+    contact: _timestamp_pb2.Timestamp
+    problem: str
+    objects: int
+    outage_policy: str
+    outage_after: float
+    outage: bool
+    resources: _containers.RepeatedCompositeFieldContainer[ClusterResource]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ...) -> None: ...
+
+class ClusterResource(_message.Message):
+    __slots__ = ("name", "version", "state", "whole", "optional", "objects", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    state: str
+    whole: bool
+    optional: bool
+    objects: int
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., whole: _Optional[bool] = ..., optional: _Optional[bool] = ..., objects: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
 class ListProxiesRequest(_message.Message):
     __slots__ = ("proxy",)
     PROXY_FIELD_NUMBER: _ClassVar[int]

@@ -59,6 +59,11 @@ class InspectStub:
                 request_serializer=steersman_dot_admin_dot_inspect__pb2.ListFindingsRequest.SerializeToString,
                 response_deserializer=steersman_dot_admin_dot_inspect__pb2.ListFindingsResponse.FromString,
                 _registered_method=True)
+        self.ListClusters = channel.unary_unary(
+                '/steersman.inspect.v1.Inspect/ListClusters',
+                request_serializer=steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.SerializeToString,
+                response_deserializer=steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.FromString,
+                _registered_method=True)
 
 
 class InspectServicer:
@@ -101,6 +106,13 @@ class InspectServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClusters(self, request, context):
+        """How each cluster stands; of those that are read from their API, each resource as well.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InspectServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_InspectServicer_to_server(servicer, server):
                     servicer.ListFindings,
                     request_deserializer=steersman_dot_admin_dot_inspect__pb2.ListFindingsRequest.FromString,
                     response_serializer=steersman_dot_admin_dot_inspect__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'ListClusters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClusters,
+                    request_deserializer=steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.FromString,
+                    response_serializer=steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -265,6 +282,33 @@ class Inspect:
             '/steersman.inspect.v1.Inspect/ListFindings',
             steersman_dot_admin_dot_inspect__pb2.ListFindingsRequest.SerializeToString,
             steersman_dot_admin_dot_inspect__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/steersman.inspect.v1.Inspect/ListClusters',
+            steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.SerializeToString,
+            steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.FromString,
             options,
             channel_credentials,
             insecure,

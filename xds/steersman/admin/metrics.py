@@ -4,7 +4,7 @@ figure."""
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -19,8 +19,11 @@ from steersman.admin.loads import LoadFigures
 from steersman.admin.refusals import Refused, refused_by, traced
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, ServerState, SourceState, sync
 from steersman.explain.made_from import MadeFrom
+from steersman.model.clusters import ClusterState
 from steersman.model.objects import Kind
 from steersman.registry.collections import SERVICE_KEYS
+from steersman.sources.kube.reflector import Standing
+from steersman.sources.kube.state import ClusterStatus
 
 _REJECTS = {names.CDS: "cds", names.EDS: "eds", names.LDS: "lds", names.RDS: "rds"}
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -93,6 +96,25 @@ class _Figures(Collector):
         yield _single("steersman_services", "Services of the mesh.", self.services)
         yield _single("pilot_services", "Services of the mesh.", self.services)
 
+    def _clusters(self, clusters: Sequence[ClusterStatus]) -> Iterator[Metric]:
+        """Of those that are read from their API."""
+        now = time.time()
+        states = {(one.cluster, state.value): float(one.state is state) for one in clusters for state in ClusterState}
+        ages = {(one.cluster,): max(0.0, now - one.contact) for one in clusters if one.contact}
+        outages = {(one.cluster, one.policy.value): float(one.outage) for one in clusters}
+        resources = {
+            (one.cluster, resource.name, standing.value): float(resource.standing is standing)
+            for one in clusters
+            for resource in one.resources
+            for standing in Standing
+        }
+        yield _gauge("steersman_cluster_state", "1 for the state that a cluster is in.", ("cluster", "state"), states)
+        text = "Seconds since all was well with a cluster's API; none where it never was."
+        yield _gauge("steersman_cluster_contact_age_seconds", text, ("cluster",), ages)
+        yield _gauge("steersman_cluster_outage", "1 while a cluster's outage policy holds.", ("cluster", "policy"), outages)
+        text = "1 for the state that a resource of a cluster's API is in."
+        yield _gauge("steersman_cluster_resource_state", text, ("cluster", "resource", "state"), resources)
+
     def _sources(self) -> Iterator[Metric]:
         sources = self._state.sources()
         states = {(source.name, source.kind, one.value): float(source.state is one) for source in sources for one in SourceState}
@@ -102,6 +124,7 @@ class _Figures(Collector):
         yield _gauge("steersman_source_state", "1 for the state that a source is in.", ("source", "kind", "state"), states)
         yield _gauge("steersman_source_objects", "Objects that a source holds.", ("source", "kind"), objects)
         yield _gauge("steersman_source_ignored_objects", "Objects of kinds that are not used.", ("source", "kind"), ignored)
+        yield from self._clusters([source.cluster for source in sources if source.cluster is not None])
         yield _single("steersman_clusters", "Clusters that are watched.", clusters)
         yield _single("istiod_managed_clusters", "Clusters that are watched.", clusters)
 

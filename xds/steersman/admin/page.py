@@ -18,6 +18,7 @@ PAGES = (
     ("/debug/explain?proxy=NAME&service=SERVICE[:PORT]", "every candidate endpoint of a service, in or out for that proxy, and why"),
     ("/debug/findings", "what should be mended, in the mesh and at its proxies"),
     ("/debug/sources", "the server, and how far each of its sources is"),
+    ("/debug/clusters", "how each cluster stands, and each resource that is read of its API"),
 )
 
 _STYLE = """

@@ -59,6 +59,10 @@ class Client:
         answer: pb.ListFindingsResponse = self._call(self._stub.ListFindings, pb.ListFindingsRequest())
         return answer
 
+    def clusters(self) -> pb.ListClustersResponse:
+        answer: pb.ListClustersResponse = self._call(self._stub.ListClusters, pb.ListClustersRequest())
+        return answer
+
     def _call(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=TIMEOUT)

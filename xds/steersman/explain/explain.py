@@ -4,19 +4,29 @@ Nothing is decided here. The answer is read off the values that the proxy's own 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from steersman.explain.candidates import Assignment, candidates, endpoints_in
 from steersman.explain.explanation import Explanation, Gateway, Place, PortExplanation, Reference
 from steersman.explain.service_names import UnknownService
 from steersman.graph import Collection, NodeRef, Reader, Table
+from steersman.model.clusters import OUTAGES, OutagePolicy
 from steersman.model.facts import Origin
 from steersman.model.ids import NetworkID, ServiceKey, ServicePortKey
 from steersman.model.mesh import MeshService, ObjectRef, ServicePort, Standpoint
 from steersman.model.objects import Kind
 from steersman.names import EDS, outbound_cluster, sni_name
 from steersman.pipeline import Cause
-from steersman.registry.collections import CELL_INDEX, MESH_SERVICES, NETWORK_GATEWAYS, TABLES, VISIBLE_SERVICES
+from steersman.registry.collections import (
+    CELL_INDEX,
+    CLUSTER_OUTAGES,
+    CLUSTER_STATES,
+    MESH_SERVICES,
+    NETWORK_GATEWAYS,
+    TABLES,
+    VISIBLE_SERVICES,
+)
 from steersman.registry.services import services_named
 from steersman.resources.clusters import proxied
 from steersman.resources.collections import ASSIGNMENTS, MANIFESTS, TABLES_OF
@@ -61,7 +71,7 @@ def explain(
         service=mesh_service.hostname,
         standpoint=_place(standpoint),
         services=tuple(written.reference(ObjectRef(Kind.SERVICE, one.key)) for one in services_named(read, service)),
-        notes=tuple(_service_notes(read, mesh_service, standpoint)),
+        notes=(*_service_notes(read, mesh_service, standpoint), *_outage_notes(read, mesh_service)),
         ports=tuple(
             _port_explained(read, Assignment(node_id, standpoint, mesh_service, one, cluster, key), written, inputs_of, is_sent=is_sent)
             for one in asked
@@ -119,6 +129,23 @@ def _assignments(
     through = sni_name(port.port, service.hostname)
     if through in sent:
         yield through, sent[through], True
+
+
+_OUTAGE_WORDS = {
+    OutagePolicy.KEEP: "what it told last stands",
+    OutagePolicy.DEMOTE: "its endpoints go behind those of other clusters",
+    OutagePolicy.DROP: "its endpoints are left out",
+}
+
+
+def _outage_notes(read: Reader, service: MeshService) -> Iterator[str]:
+    """Which of the service's clusters are shown as they were, and what is made of that."""
+    for cluster in service.clusters:
+        health = read(CLUSTER_STATES, cluster)
+        if health is not None and health.state in OUTAGES:
+            since = datetime.fromtimestamp(health.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            policy = _OUTAGE_WORDS[read(CLUSTER_OUTAGES, cluster)]
+            yield f"cluster {cluster} is {health.state} since {since} ({health.problem}): {policy}"
 
 
 def _service_notes(read: Reader, service: MeshService, standpoint: Standpoint) -> Iterator[str]:

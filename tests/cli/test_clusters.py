@@ -1,0 +1,68 @@
+"""steersman clusters: a table, what is wrong below it, the same as data, and exit codes."""
+
+import json
+
+import pytest
+
+from steersman.cli.clusters import duration
+from steersman.model.clusters import ClusterState
+from tests.cli.conftest import Ran, inline
+from tests.support.state import FakeState, api_source
+
+
+async def ask(port: int, *args: str) -> Ran:
+    return await inline("clusters", *args, "--server", f"127.0.0.1:{port}")
+
+
+async def test_clusters_are_a_table_with_what_is_wrong_below(inspect_port: int, state: FakeState) -> None:
+    state.held.append(api_source())
+    ran = await ask(inspect_port)
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out == (
+        "NAME   KIND         STATE       SINCE   CONTACT   OBJECTS   OUTAGE POLICY     SERVER\n"
+        "east   files        SYNCED      -       -         7         -                 clusters/east\n"
+        "west   kubernetes   FORBIDDEN   1m40s   1m30s     7         demote after 5m   https://west:6443\n"
+        "\n"
+        "west: pods: 403: no\n"
+        "  pods is forbidden: 403: no\n"
+    )
+
+
+async def test_an_outage_policy_that_holds_has_a_star(inspect_port: int, state: FakeState) -> None:
+    state.held.append(api_source(ClusterState.UNREACHABLE, "no answer", outage=True))
+    ran = await ask(inspect_port)
+    assert "UNREACHABLE" in ran.out
+    assert "demote after 5m *" in ran.out
+
+
+async def test_clusters_as_data(inspect_port: int, state: FakeState) -> None:
+    assert [one["name"] for one in json.loads((await ask(inspect_port, "-o", "json")).out)] == ["east"]
+    state.held.append(api_source())
+    ran = await ask(inspect_port, "-o", "json")
+    west = json.loads(ran.out)[1]
+    assert ran.code == 1
+    assert {key: west[key] for key in ("state", "server", "uid", "outage_policy", "outage_after")} == {
+        "state": "FORBIDDEN",
+        "server": "https://west:6443",
+        "uid": "u-1",
+        "outage_policy": "demote",
+        "outage_after": 300.0,
+    }
+    assert [(one["name"], one["state"]) for one in west["resources"]] == [
+        ("services", "synced"),
+        ("pods", "forbidden"),
+        ("gateways.networking.istio.io", "missing"),
+    ]
+
+
+async def test_all_well_is_good_news(inspect_port: int, state: FakeState) -> None:
+    state.held.append(api_source(ClusterState.SYNCED, ""))
+    assert (await ask(inspect_port)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0s"), (59, "59s"), (60, "1m"), (185, "3m5s"), (7200, "2h"), (7260, "2h1m"), (7205, "2h"), (370_000, "4d6h")],
+)
+def test_durations_are_shown_in_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,102 @@
+"""steersman clusters: how each cluster stands."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from steersman.cli.parser import Commands, add_output, add_server, command
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from steersman.admin import inspect_pb2 as pb
+
+COLUMNS = ("NAME", "KIND", "STATE", "SINCE", "CONTACT", "OBJECTS", "OUTAGE POLICY", "SERVER")
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def add_parser(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "clusters",
+        run,
+        summary="list the clusters and how each stands",
+        text="""
+            Lists the clusters of a running server. STATE: SYNCED; SYNCING until everything was told; FORBIDDEN where resources may not
+            be read, or aren't served; STALE, UNAUTHORISED or UNREACHABLE while what was told last stands. CONTACT: how long ago all was
+            well with its API. OUTAGE POLICY: what becomes of the endpoints after how long a silence, with a star while it holds. What
+            is wrong is told below, resource by resource. -o json has all of it.
+
+            Exit code 1: a cluster is not SYNCED.
+            """,
+        example="""
+            steersman clusters
+            steersman clusters -o yaml
+            """,
+    )
+    add_server(parser)
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from steersman.admin import inspect_pb2 as pb
+    from steersman.admin.protojson import as_dict
+    from steersman.cli.client import connected
+    from steersman.cli.output import show, structured, table
+
+    with connected(args.server) as client:
+        answer = client.clusters()
+    if args.output != "table":
+        show(structured([as_dict(cluster) for cluster in answer.clusters], args.output))
+    else:
+        now = time.time()
+        show(table(COLUMNS, (_row(cluster, now) for cluster in answer.clusters)))
+        for cluster in answer.clusters:
+            show(_troubles(cluster))
+    return 1 if any(cluster.state != pb.Cluster.SYNCED for cluster in answer.clusters) else 0
+
+
+def _row(cluster: "pb.Cluster", now: float) -> tuple[str, ...]:
+    from steersman.admin import inspect_pb2 as pb
+
+    return (
+        cluster.name,
+        cluster.kind,
+        pb.Cluster.State.Name(cluster.state),
+        _age(cluster.since, now) if cluster.HasField("since") else "",
+        _age(cluster.contact, now) if cluster.HasField("contact") else "",
+        str(cluster.objects),
+        _policy(cluster),
+        cluster.server or cluster.place,
+    )
+
+
+def _policy(cluster: "pb.Cluster") -> str:
+    if cluster.outage_policy in ("", "keep"):
+        return cluster.outage_policy
+    return f"{cluster.outage_policy} after {duration(cluster.outage_after)}{' *' if cluster.outage else ''}"
+
+
+def _troubles(cluster: "pb.Cluster") -> str:
+    """What is wrong, in the API server's words where they are known."""
+    wrong = [one for one in cluster.resources if one.problem and not (one.optional and one.state == "missing")]
+    if not cluster.problem and not wrong:
+        return ""
+    lines = [f"\n{cluster.name}: {cluster.problem or 'not all of it can be followed'}\n"]
+    lines += [f"  {one.name} is {one.state}: {one.problem}\n" for one in wrong]
+    return "".join(lines)
+
+
+def _age(stamp: "Timestamp", now: float) -> str:
+    return duration(max(0.0, now - stamp.ToNanoseconds() / 1e9))
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that fits and the next, as kubectl prints ages: 3m5s, 2h, 4d7h."""
+    left = round(seconds)
+    for place, (unit, size) in enumerate(_UNITS):
+        if left >= size:
+            count, rest = divmod(left, size)
+            smaller, below = _UNITS[place + 1] if place + 1 < len(_UNITS) else ("", 1)
+            return f"{count}{unit}" + (f"{rest // below}{smaller}" if smaller and rest >= below else "")
+    return "0s"
