@@ -238,11 +238,10 @@ class World:
         self._did("gateway")
 
     def rotate(self, load: Load) -> None:
-        """A workload's certificate is gone, and it gets another."""
-        found = sorted((self.plane.directory / ".steersman" / "ca").rglob("leaves/*.pem"))
-        if found:
-            self.random.choice(found).unlink(missing_ok=True)
-        self._did("certificate")
+        """A workload's certificate is gone, and it gets another when the authority next looks, within ten seconds."""
+        if found := sorted((self.plane.directory / ".steersman" / "ca").rglob("leaves/*.pem")):
+            self.random.choice(found).unlink()
+            self._did("certificate")
 
     def _move_shop(self, load: Load) -> None:
         for caller in CALLERS:
