@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from steersman.ads.messages import FULL_STATE, WILDCARD, Action, DeltaRequested, Requested, Send, Variant
 from steersman.names import CDS
+from steersman.resources.resource import Resource
 from steersman.snapshot.table import LayeredTable, ResourceTable
 from tests.ads.test_properties import ASKABLE, NAMES, Anything, Peer
 from tests.support.examples import examples
@@ -123,7 +124,8 @@ class MortalPeer(Peer):
             assert about.items() <= holds.items(), "a heartbeat is about what the client holds"
             unsure = self.asked[type_url] | self.following if WILDCARD not in self.asked[type_url] else holds.keys()
             if self.variant is Variant.SOTW and type_url not in FULL_STATE:  # it knows no other way to lose something than by its time
-                unsure = unsure | (holds.keys() - set(self.mesh.served[type_url].names()))
+                table = self.mesh.served[type_url]
+                unsure = unsure | {name for name in holds if not isinstance(table.lookup(name), Resource)}
             assert about.keys() >= holds.keys() - unsure, "and about all of it"
         names = tuple(self.names[type_url])
         if self.variant is Variant.SOTW:

@@ -346,7 +346,7 @@ class Channel:
         names = suspects(response, error.text)
         refused = set(names)
         if self.heartbeats is not None:
-            self.heartbeats.refused(names)
+            self.heartbeats.refused(response, names)
         versions = tuple(resource.version for resource in response.resources if resource.name in refused)
         self.rejected.update(zip(names, versions, strict=True))
         self.nack = Nack(version=response.version, nonce=nonce, at=now, error=error, names=names, versions=versions)

@@ -27,7 +27,7 @@ class Heartbeats:
     heartbeat was sent that the client has not answered yet: until then there is no other.
     """
 
-    __slots__ = ("_answered", "_before", "_kept", "_outstanding", "at", "since", "ttl")
+    __slots__ = ("_answered", "_before", "_full", "_kept", "_outstanding", "at", "since", "ttl")
 
     def __init__(self, ttl: float) -> None:
         self.ttl = ttl
@@ -36,6 +36,7 @@ class Heartbeats:
         self._outstanding: dict[str, Response] = {}
         self._answered = ""
         self._before: Mapping[str, Held] = {}
+        self._full: Response | None = None
         self._kept: dict[str, Held] = {}
 
     # -- what the client holds ----------------------------------------------------------------------------------------------------
@@ -54,17 +55,22 @@ class Heartbeats:
             self.at = now + self.ttl / _BEATS
 
     def accepted(self, response: Response) -> None:
-        if response.variant is Variant.SOTW and response.type_url in FULL_STATE:
+        if _is_full_state(response):
+            self._full = response
             self._kept.clear()
         elif self._kept:
             for name in (*(resource.name for resource in response.resources), *response.removed):
                 self._kept.pop(name, None)
 
-    def refused(self, names: Iterable[str]) -> None:
-        """The client keeps what it had of these, for as long as it refuses."""
+    def refused(self, response: Response, names: Iterable[str]) -> None:
+        """The client keeps what it had of these, for as long as it refuses. Of a full state that is what it last took as a whole."""
+        before = self._before
+        if _is_full_state(response):
+            had = {resource.name: resource.version for resource in self._full.resources} if self._full is not None else {}
+            before = {name: had.get(name) for name in names}
         for name in names:
-            if name in self._before:
-                self._kept.setdefault(name, self._before[name])
+            if name in before:
+                self._kept.setdefault(name, before[name])
 
     def narrow(self, names: frozenset[str]) -> None:
         """The client subscribes to these alone from now on."""
@@ -77,7 +83,9 @@ class Heartbeats:
     def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
         """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
         differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting}
-        differs |= {name: held for name, held in self._kept.items() if name in differs or channel.look_up(name) is not None}
+        for name, held in self._kept.items():
+            if channel.covers(name) and (name in differs or channel.look_up(name) is not None):
+                differs[name] = held
         content: Sequence[Resource] = channel.table.content() if channel.wildcard and channel.sweep is None else ()
         named = (channel.look_up(name) for name in sorted(channel.names) if not channel.wildcard or channel.table.listed(name) is None)
         if besides := [answer for answer in named if isinstance(answer, Resource)]:
@@ -137,3 +145,7 @@ class Heartbeats:
         names = tuple(resource.name for resource in response.resources)
         self._kept.update(dict.fromkeys(names))
         return Nacked(response.type_url, response.version, names, error, tuple(resource.version for resource in response.resources))
+
+
+def _is_full_state(response: Response) -> bool:
+    return response.variant is Variant.SOTW and response.type_url in FULL_STATE
