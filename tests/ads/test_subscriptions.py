@@ -372,3 +372,13 @@ def test_a_wildcard_added_to_names_brings_the_rest() -> None:
     assert delta.asks(CDS, "a") == ["cds: a"]
     delta.acks(CDS)
     assert delta.asks(CDS, "*") == ["cds: a b"]
+
+
+def test_sotw_what_was_lost_while_everything_was_subscribed_is_lost_though_it_is_named_now() -> None:
+    mesh = Mesh()
+    mesh.only(LDS, "a", "b")
+    client = mesh.sotw()
+    client.asks(LDS, "*", "a")
+    client.acks(LDS, "*", "a")
+    mesh.remove(LDS, "b")
+    assert client.acks(LDS, "a", "b") == ["lds: a"]

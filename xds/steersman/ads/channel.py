@@ -202,8 +202,8 @@ class Channel:
         """What the client gets of this name, by its wildcard or by its naming it."""
         return self.table.lookup(name) if name in self.names or not self.wildcard else self.table.listed(name)
 
-    def _by_name(self, name: str) -> Answer:
-        """The same of a name that no wildcard covers; None for any other."""
+    def by_name(self, name: str) -> Answer:
+        """What there is of a name that no wildcard covers; None for any other."""
         return self.table.lookup(name) if self.table.listed(name) is None else None
 
     # -- what it is to be told ----------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Channel:
         """All that is subscribed, and what lingers, sorted by name. It goes out: only of what lingers is there something left to say."""
         if self.wildcard:
             content: Sequence[Resource] = self.table.content()
-            if besides := [answer for name in self.names if isinstance(answer := self._by_name(name), Resource)]:
+            if besides := [answer for name in self.names if isinstance(answer := self.by_name(name), Resource)]:
                 content = sorted((*content, *besides), key=lambda resource: resource.name)
         else:
             content = [answer for name in sorted(self.names) if isinstance(answer := self.table.lookup(name), Resource)]

@@ -46,7 +46,7 @@ class SotwStream(Stream[Requested]):
                 channel.sweep = {}
                 channel.ask(names - had)
         elif had_all:
-            channel.ask(name for name in names - had if channel.table.listed(name) is None)
+            channel.ask(name for name in names - had if name not in channel.dirty and channel.by_name(name) is not None)
         else:
             channel.ask(names - had)
             may_hold = bool(channel.hint and names) or channel.on_its_way(names - had)
