@@ -242,6 +242,27 @@ def test_a_value_that_fails_keeps_what_was_sent_of_it(mesh: Mesh) -> None:
     assert body(place, "own.x") == b"own.x"
 
 
+def test_c54_a_value_that_fails_from_the_first_holds_up_no_other_and_comes_when_it_is_mended(mesh: Mesh) -> None:
+    mesh.graph.put(BODIES, "own.x", b"bug")
+    place = mesh.cache.join("p")
+    mesh.cache.hold(place, TYPE, None)
+    assert len(mesh.publish().failed) == 1
+    assert place.tables[TYPE].complete, "who asked for everything is answered"
+    assert set(place.tables[TYPE].names()) == {"shared.a", "shared.b"}
+    mesh.graph.put(LISTED, "own", ("x", "y"))
+    mesh.graph.put(BODIES, "own.y", b"y")
+    mesh.publish()
+    assert place.tables[TYPE].complete, "as long as it fails"
+    mesh.graph.put(BODIES, "own.x", b"mended")
+    (told,) = mesh.publish().changes
+    assert [change.name for change in told.changes] == ["own.x"]
+    assert body(place, "own.x") == b"mended"
+    mesh.graph.put(LISTED, "own", ("x", "y", "z"))
+    mesh.graph.put(BODIES, "own.z", b"z")
+    mesh.publish()
+    assert body(place, "own.x") == b"mended"
+
+
 NODES = st.sampled_from(["p", "q"])
 SCOPE_NAMES = st.sampled_from(["s", "t"])
 NAMES = st.sampled_from(["a", "b"])

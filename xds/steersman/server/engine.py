@@ -138,14 +138,17 @@ class Engine:
         return await answer
 
     async def attach(self, proxy: Proxy, connection: Connection) -> Standing:
-        """A proxy's stream begins: waits until the mesh is known, then until the proxy's tables are."""
+        """A proxy's stream begins: waits until the mesh is known, then until the proxy's tables are.
+
+        Raises ComputeFailed where those can't be computed: a bug, which costs this proxy.
+        """
         await self.ready.wait()
         joined: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         self.enter(lambda: self._join(_Stream(connection, proxy, joined)))
         try:
             return await joined
         except asyncio.CancelledError:
-            if joined.done() and not joined.cancelled():
+            if joined.done() and not joined.cancelled() and joined.exception() is None:
                 joined.result().release()
             raise
 
@@ -266,10 +269,12 @@ class Engine:
         joining, self._joining = self._joining, []
         for place in joining:
             stream = self._streams[place]
-            if stream.joined.cancelled():
-                self.enter(lambda gone=place: self.detach(gone))  # type: ignore[misc]
-            else:
+            if place.failure is None and not stream.joined.cancelled():
                 stream.joined.set_result(Standing(self, place))
+                continue
+            self.enter(lambda gone=place: self.detach(gone))  # type: ignore[misc]
+            if place.failure is not None and not stream.joined.cancelled():
+                stream.joined.set_exception(place.failure)
         for failure in published.failed:
             log.error("a value could not be computed; what was sent of it before stays: %s", failure, exc_info=failure.__cause__)
         if self.pipeline.graph.take_wants_changed():

@@ -40,9 +40,10 @@ class Need(NamedTuple):
 
 
 class _Part:
-    """One manifest with its table, and who needs what of it. `layered`: the layered tables that it is part of."""
+    """One manifest with its table, and who needs what of it. `layered`: the layered tables that it is part of. `broken`: names whose values
+    could not be computed and never were before: as if there were none, so that they hold up no wildcard."""
 
-    __slots__ = ("holders", "key", "layered", "named", "places", "refs", "table")
+    __slots__ = ("broken", "holders", "key", "layered", "named", "places", "refs", "table")
 
     def __init__(self, key: PartKey) -> None:
         self.key = key
@@ -52,18 +53,21 @@ class _Part:
         self.holders: Counter[Names] = Counter()
         self.named: Counter[str] = Counter()
         self.refs: dict[str, NodeRef] = {}
+        self.broken: set[str] = set()
 
     def needs(self, name: str) -> bool:
         return self.holders[None] > 0 or self.named[name] > 0
 
 
 class Place:
-    """Where one stream stands: its tables by type URL. Empty until the first generation that knows the proxy."""
+    """Where one stream stands: its tables by type URL. Empty until the first generation that knows the proxy. `failure`: why it is not
+    known where that is now; what was known before stands."""
 
-    __slots__ = ("holds", "node_id", "parts", "tables")
+    __slots__ = ("failure", "holds", "node_id", "parts", "tables")
 
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
+        self.failure: ComputeFailed | None = None
         self.parts: dict[str, Parts] = {}
         self.holds: dict[str, Need] = {}
         self.tables: dict[str, LayeredTable] = {}
@@ -110,6 +114,7 @@ class SnapshotCache:
         self._renamed: dict[PartKey, None] = {}
         self._stale: dict[PartKey, dict[str, None]] = {}
         self._moved: list[NodeRef] = []
+        self._failed: list[ComputeFailed] = []
         self._joined: list[Place] = []
         self._left: list[tuple[Place, str, Parts]] = []
 
@@ -230,7 +235,14 @@ class SnapshotCache:
 
     def _relocate(self, place: Place) -> None:
         """Needs at the new place are stated now; those at the old one stand until `publish`, and its tables with them."""
-        new = {parts[0].type_url: parts for parts in self._graph.value(TABLES_OF, place.node_id)}
+        try:
+            tables = self._graph.value(TABLES_OF, place.node_id)
+        except ComputeFailed as failure:
+            self._failed.append(failure)
+            place.failure = failure
+            return
+        place.failure = None
+        new = {parts[0].type_url: parts for parts in tables}
         for type_url in new.keys() | place.parts.keys():
             parts, old = new.get(type_url, ()), place.parts.get(type_url, ())
             if parts == old:
@@ -243,9 +255,14 @@ class SnapshotCache:
             place.parts[type_url] = parts
 
     def _rename(self, part: _Part) -> None:
-        manifest: tuple[tuple[str, NodeRef], ...] = self._graph.value(MANIFESTS, part.key)
+        try:
+            manifest: tuple[tuple[str, NodeRef], ...] = self._graph.value(MANIFESTS, part.key)
+        except ComputeFailed as failure:
+            self._failed.append(failure)
+            return
         old, new = part.refs, dict(manifest)
         part.refs = new
+        part.broken &= new.keys()
         self._renamed[part.key] = None
         for name in [name for name, ref in old.items() if new.get(name) != ref]:
             if part.needs(name):
@@ -260,13 +277,15 @@ class SnapshotCache:
 
     def drafting(self) -> Generator[None, None, "Drafts"]:
         """Works out in small steps what `enter` will do in one, which is short. Needs may not be stated between the two."""
-        found = Drafts({}, [])
+        found = Drafts({}, self._failed)
+        self._failed = []
         yield from self._marking()
         for key in self._renamed.keys() | self._stale.keys():
             part = self._parts.get(key)
             if part is not None:
                 fresh = yield from self._fresh(part, self._stale.get(key, {}), found.failed)
-                found.tables[key] = yield from part.table.drafting(fresh, part.refs.keys() if key in self._renamed else None)
+                names = part.refs.keys() - part.broken if key in self._renamed else None
+                found.tables[key] = yield from part.table.drafting(fresh, names, remove=part.broken if names is None else ())
                 yield
         self._renamed.clear()
         self._stale.clear()
@@ -304,7 +323,10 @@ class SnapshotCache:
                 value: Resource | None = self._graph.value(ref.collection, ref.key)
             except ComputeFailed as failure:
                 failed.append(failure)
+                if not isinstance(part.table.lookup(name), Resource):
+                    part.broken.add(name)
                 continue
+            part.broken.discard(name)
             if value is not None:
                 found.append(value)
         return found
