@@ -4,7 +4,7 @@ facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (by
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
 from typing import Any
 
 import msgspec
@@ -139,6 +139,28 @@ _NO_OBJECTS = (Kind.FINDING, Kind.CLUSTER_STATE)
 """What a source says beside its objects."""
 
 
+class Origins(MutableMapping[Cause, Origin]):
+    """Where each object came from. Kept by kind, so that there is no key more for each object."""
+
+    def __init__(self) -> None:
+        self._of_kind: dict[Kind, dict[Any, Origin]] = {kind: {} for kind in Kind}
+
+    def __getitem__(self, cause: Cause) -> Origin:
+        return self._of_kind[cause[0]][cause[1]]
+
+    def __setitem__(self, cause: Cause, origin: Origin) -> None:
+        self._of_kind[cause[0]][cause[1]] = origin
+
+    def __delitem__(self, cause: Cause) -> None:
+        del self._of_kind[cause[0]][cause[1]]
+
+    def __iter__(self) -> Iterator[Cause]:
+        return ((kind, key) for kind, held in self._of_kind.items() for key in held)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of_kind.values()))
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with
     their origins as of then (None for one that was deleted). `computed`: how many values it took."""
@@ -154,7 +176,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.graph = Graph()
-        self.origins: dict[Cause, Origin] = {}
+        self.origins = Origins()
         self.held: Counter[str] = Counter()
         """How many objects each source has told and not taken back."""
         self.synced: frozenset[str] = frozenset()

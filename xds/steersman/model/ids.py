@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, NewType
 
@@ -26,7 +27,13 @@ Labels = tuple[tuple[str, str], ...]
 
 def labels_of(mapping: Mapping[str, str] | None) -> Labels:
     """The sorted, hashable form of a label map; of None, no labels."""
-    return tuple(sorted(mapping.items())) if mapping else ()
+    return _shared_labels(tuple(sorted(mapping.items()))) if mapping else ()
+
+
+@lru_cache(maxsize=1 << 14)
+def _shared_labels(labels: Labels) -> Labels:
+    """Equal labels are one object: replicas have theirs in common."""
+    return labels
 
 
 def label(labels: Labels, key: str) -> str:

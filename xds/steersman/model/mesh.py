@@ -190,14 +190,17 @@ class SourceEndpoints(Row, frozen=True, kw_only=True):
     unusable: tuple[Unusable, ...] = ()
 
 
-class SourceCell(NamedTuple):
-    """What one source gives to a cell: its endpoints sorted by (address, port), the sum of their weights, and the set of their
-    addresses."""
+class SourceCell(Row, frozen=True):
+    """What one source gives to a cell: its endpoints sorted by (address, port), and the sum of their weights."""
 
     traits: Traits
     weight: int
     endpoints: tuple[Endpoint, ...]
-    addresses: frozenset[str]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Worked out each time, as a set of them would take a third of what the endpoints do."""
+        return [endpoint.address for endpoint in self.endpoints]
 
 
 class SourceCells(Row, frozen=True, kw_only=True):

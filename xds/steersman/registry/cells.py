@@ -68,11 +68,10 @@ def _grouped(endpoints: tuple[Endpoint, ...]) -> Iterator[SourceCell]:
     for group in by_object.values():
         by_traits.setdefault(group[0].traits, []).extend(group)
     for traits, group in sorted(by_traits.items()):
-        addresses = frozenset([endpoint.address for endpoint in group])
-        alone = len(addresses) == len(group)
+        alone = len({endpoint.address for endpoint in group}) == len(group)
         group.sort(key=_ADDRESS if alone else _PLACE)
         kept = group if alone else _once(group)
-        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), tuple(kept), addresses)
+        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), tuple(kept))
 
 
 def _once(group: list[Endpoint]) -> list[Endpoint]:
@@ -142,8 +141,6 @@ def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:
 
 def _disjoint(group: list[_Piece]) -> bool:
     """Whether no address stands twice; by sets alone, as nearly always none does."""
-    if len(group) == 1:
-        return len(group[0].cell.addresses) == len(group[0].cell.endpoints)
     union: set[str] = set()
     union.update(*[piece.cell.addresses for piece in group])
     return len(union) == sum([len(piece.cell.endpoints) for piece in group])

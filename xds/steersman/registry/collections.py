@@ -136,9 +136,8 @@ SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
     ),
 )
 """By the address of an entry that names no Pod; those that name one are found by it."""
-PODS_AT: Index[ClusterAddress, ObjectKey] = Index(
-    "pods.at", PODS, lambda pod: tuple(ClusterAddress(pod.key.cluster, ip) for ip in pod.ips) if pod.active else ()
-)
+PODS_AT: Index[str, ObjectKey] = Index("pods.at", PODS, lambda pod: pod.ips if pod.active else ())
+"""By address, in whatever cluster: with the cluster in it there would be a key more for each pod."""
 PODS_LABELLED: Index[LabelKey, ObjectKey] = Index(
     "pods.labelled", PODS, lambda pod: tuple(LabelKey(pod.key.cluster, pod.key.namespace, name, value) for name, value in pod.labels)
 )

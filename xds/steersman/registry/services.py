@@ -152,7 +152,7 @@ def vips(read: Reader, key: tuple[ServiceKey, ClusterID]) -> tuple[str, ...]:
 
 
 def _free(read: Reader, name: ServiceKey, cluster: ClusterID, senior: Iterable[ClusterID], ip: str) -> bool:
-    if read(PODS_AT, ClusterAddress(cluster, ip)):
+    if any(pod.cluster == cluster for pod in read(PODS_AT, ip)):
         return False
     return all(_holder(read, held_in, ip) in (None, name) for held_in in senior)
 

@@ -24,6 +24,9 @@ Names = frozenset[str] | None
 
 Parts = tuple[PartKey, ...]
 
+_Watcher = tuple[PartKey, str]
+_NOBODY: Final[dict[_Watcher, None]] = {}
+
 _NOTHING = LayeredTable()
 """Where a stream stands with a type of which its proxy has no table any more."""
 
@@ -110,7 +113,8 @@ class SnapshotCache:
         self._places: dict[str, dict[Place, None]] = {}
         self._parts: dict[PartKey, _Part] = {}
         self._layered: dict[Parts, LayeredTable] = {}
-        self._watched: dict[NodeRef, dict[tuple[PartKey, str], None]] = {}
+        self._watched: dict[NodeRef, _Watcher | dict[_Watcher, None]] = {}
+        """Nearly all have one watcher, and a dict of one takes more than all else that is held of it."""
         self._renamed: dict[PartKey, None] = {}
         self._stale: dict[PartKey, dict[str, None]] = {}
         self._moved: list[NodeRef] = []
@@ -184,14 +188,24 @@ class SnapshotCache:
         if ref is None:
             return
         self._graph.demand(ref.collection, ref.key)
-        self._watched.setdefault(ref, {})[part.key, name] = None
+        watcher = (part.key, name)
+        held = self._watched.get(ref)
+        if held is None:
+            self._watched[ref] = watcher
+        elif type(held) is dict:
+            held[watcher] = None
+        elif held != watcher:
+            self._watched[ref] = dict.fromkeys((held, watcher))  # type: ignore[arg-type]
         self._stale.setdefault(part.key, {})[name] = None
 
     def _unwatch(self, part: _Part, name: str, ref: NodeRef) -> None:
         self._graph.release(ref.collection, ref.key)
-        watchers = self._watched[ref]
-        del watchers[part.key, name]
-        if not watchers:
+        held = self._watched[ref]
+        if type(held) is dict:
+            del held[part.key, name]
+            if len(held) == 1:
+                (self._watched[ref],) = held
+        else:
             del self._watched[ref]
 
     def _use(self, place: Place, parts: Parts) -> None:
@@ -306,7 +320,9 @@ class SnapshotCache:
         """Notes where the values that changed stand."""
         moved, self._moved = self._moved, []
         for count, ref in enumerate(moved, 1):
-            for key, name in self._watched.get(ref, ()):
+            held = self._watched.get(ref, _NOBODY)
+            watchers: Iterable[_Watcher] = held if isinstance(held, dict) else (held,)
+            for key, name in watchers:
                 self._stale.setdefault(key, {})[name] = None
             if count % _STEP == 0:
                 yield

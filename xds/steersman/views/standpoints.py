@@ -18,7 +18,6 @@ from steersman.registry.collections import (
     PROXIES,
     SERVICES,
     WORKLOADS,
-    ClusterAddress,
 )
 from steersman.registry.gateways import gateway_services
 from steersman.registry.workloads import pod_network
@@ -71,7 +70,8 @@ def _own_pod(read: Reader, proxy: Proxy, said: list[str]) -> _Own | None:
     address = parse_address(proxy.ip)
     if address is None or not proxy.cluster:
         return None
-    found = [pod for key in read(PODS_AT, ClusterAddress(proxy.cluster, address.text)) if (pod := read(PODS, key)) is not None]
+    here = [key for key in read(PODS_AT, address.text) if key.cluster == proxy.cluster]
+    found = [pod for key in here if (pod := read(PODS, key)) is not None]
     if not found:
         return None
     named = [pod for pod in found if (pod.key.namespace, pod.key.name) == (proxy.namespace, proxy.name)]
