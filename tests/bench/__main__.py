@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, changes, envoys, fanout, held, idle, proxies, reconnect, storm, visible
+from tests.bench import build, change, changes, churn, envoys, fanout, held, idle, proxies, reconnect, storm, visible
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "build": build.run,
     "change": change.run,
     "changes": changes.run,
+    "churn": churn.run,
     "envoys": envoys.run,
     "fanout": fanout.run,
     "held": held.run,

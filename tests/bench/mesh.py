@@ -42,7 +42,7 @@ class Mesh:
         for view in views:
             for number in range(NETWORKS):
                 for addresses in ADDRESSES:
-                    proxy = _proxy(number, addresses, view)
+                    proxy = proxy_of(number, addresses, view)
                     self.pipeline.apply([upsert(Kind.PROXY, proxy.id, proxy)])
                     self.cache.hold(self.cache.join(proxy.id), EDS, None)
 
@@ -142,7 +142,8 @@ def _address(number: int, name: int, place: int, endpoints: int) -> str:
     return f"10.{number * 32 + count // 62500}.{count // 250 % 250}.{count % 250 + 1}"
 
 
-def _proxy(number: int, addresses: tuple[str, ...], view: tuple[NetworkID, ...] | None) -> Proxy:
+def proxy_of(number: int, addresses: tuple[str, ...], view: tuple[NetworkID, ...] | None) -> Proxy:
+    """A proxy on that network, with these addresses, that wants to see these networks (None: all)."""
     cluster = ClusterID(f"c{number}")
     return Proxy(
         id=f"{cluster}/{addresses}/{view}",
