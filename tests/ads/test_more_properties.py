@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from steersman.ads.messages import FULL_STATE, WILDCARD, Action, DeltaRequested, Requested, Send, Variant
-from steersman.names import CDS
+from steersman.names import CDS, TYPE_NAMES
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import LayeredTable, ResourceTable
 from tests.ads.test_properties import ASKABLE, NAMES, Anything, Peer
@@ -121,7 +121,7 @@ class MortalPeer(Peer):
         assert all(self.covers(type_url, name) for name in about)
         if type_url not in self.open:
             holds = {name: found.version for name, found in self.held[type_url].items()}
-            assert about.items() <= holds.items(), "a heartbeat is about what the client holds"
+            assert about.items() <= holds.items(), f"a heartbeat of {TYPE_NAMES[type_url]} is about what the client holds: {about} {holds}"
             unsure = self.asked[type_url] | self.following if WILDCARD not in self.asked[type_url] else holds.keys()
             if self.variant is Variant.SOTW and type_url not in FULL_STATE:  # it knows no other way to lose something than by its time
                 table = self.mesh.served[type_url]

@@ -82,6 +82,9 @@ class Heartbeats:
 
     def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
         """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
+        full = channel.inflight.response if channel.inflight is not None else self._full
+        if full is not None and _is_full_state(full):
+            return tuple(resource for resource in full.resources if channel.covers(resource.name))
         differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting}
         for name, held in self._kept.items():
             if channel.covers(name) and (name in differs or channel.look_up(name) is not None):
