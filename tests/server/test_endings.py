@@ -1,6 +1,7 @@
 """Clients that end without a word, or don't end: over real sockets, and of real processes. The numbers are those of docs/conformance.md."""
 
 import asyncio
+import os
 import signal
 import time
 
@@ -8,10 +9,11 @@ import pytest
 
 from steersman.ads.messages import Variant
 from steersman.names import CDS, EDS
+from tests.bench import processes
 from tests.support.clients import client, names_of
 from tests.support.static import StaticServer, static_server, until
 from tests.support.talker import talker
-from tests.support.xds import Mesh
+from tests.support.xds import Mesh, resource
 
 BOTH = pytest.mark.parametrize("variant", list(Variant))
 
@@ -95,3 +97,32 @@ async def test_a_stream_that_says_nothing_is_given_up(variant: Variant) -> None:
     async with static_server(Mesh(), ack_deadline=0.3) as server, client(server, variant) as one:
         assert await one.status() == ("DEADLINE_EXCEEDED", "no request within 0.3 s")
         assert server.counters.closed == {"DEADLINE_EXCEEDED": 1}
+
+
+@BOTH
+async def test_c48_a_client_that_is_stopped_through_ten_thousand_updates_costs_one_response_and_goes_on_with_the_latest(
+    variant: Variant,
+) -> None:
+    mesh = Mesh()
+    mesh.only(CDS, "a")
+    async with static_server(mesh) as server:
+        with talker(server.address, variant) as process:
+            await until(lambda: acknowledged(server))
+            process.send_signal(signal.SIGSTOP)
+            before = processes.private(os.getpid())
+            sent = server.counters.pushes["cds"]
+            for update in range(10_000):
+                mesh.tell({CDS: mesh.tables[CDS].apply([resource("a", str(update), size=10_000)])})
+                if update % 10 == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0.2)
+            assert server.counters.pushes["cds"] <= sent + 1
+            assert processes.private(os.getpid()) - before < 10_000_000, "of 100 MB that the updates were"
+            process.send_signal(signal.SIGCONT)
+
+            def latest() -> bool:
+                [channel] = server.places[0].connection.status().channels
+                return channel.acked is not None and channel.acked.version == mesh.tables[CDS].version
+
+            await until(latest)
+            assert server.counters.pushes["cds"] <= sent + 2
