@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from itertools import combinations
 from pathlib import Path
 
@@ -16,6 +17,13 @@ LAYERS = (
 )
 SHELL = ("cli", "lab", "server", "admin")
 WITH_ENVOY_MESSAGES = (*SHELL, "ads", "snapshot", "resources")
+CONTRACTS = {
+    contract["id"]: contract for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+KUBERNETES_PROTOCOL = tuple(
+    name.removeprefix("steersman.").replace(".", "/") for name in CONTRACTS["kubernetes-protocol"]["source_modules"]
+)
+"""Modules that a contract names one by one."""
 
 
 def imports_of(*layers: str) -> str:
@@ -29,7 +37,9 @@ def lint(path: Path, modules: dict[str, str]) -> subprocess.CompletedProcess[str
         (package / layer).mkdir(parents=True)
         (package / layer / "__init__.py").touch()
     (package / "__init__.py").touch()
-    for module, text in modules.items():
+    (package / "sources" / "kube").mkdir()
+    (package / "sources" / "kube" / "__init__.py").touch()
+    for module, text in {**dict.fromkeys(KUBERNETES_PROTOCOL, ""), **modules}.items():
         (package / f"{module}.py").write_text(text)
     shutil.copy(ROOT / "pyproject.toml", path)
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
@@ -82,3 +92,12 @@ def test_a_layer_that_the_contract_does_not_know_is_refused(tmp_path: Path) -> N
     answer = lint(tmp_path, {"helpers": ""})
     assert answer.returncode == 1
     assert "helpers" in answer.stdout
+
+
+def test_what_the_kubernetes_protocol_decides_may_not_touch_the_world(tmp_path: Path) -> None:
+    assert all((ROOT / "xds" / "steersman" / f"{module}.py").is_file() for module in KUBERNETES_PROTOCOL)
+    forbidden = CONTRACTS["kubernetes-protocol"]["forbidden_modules"]
+    answer = lint(tmp_path, dict.fromkeys(KUBERNETES_PROTOCOL, "".join(f"import {module}\n" for module in forbidden)))
+    assert answer.returncode == 1
+    named = [(module.replace("/", "."), external) for module in KUBERNETES_PROTOCOL for external in forbidden]
+    assert [pair for pair in named if f"steersman.{pair[0]} -> {pair[1]}" not in answer.stdout] == []
