@@ -1,6 +1,7 @@
 """What the project promises to whoever clones it, before any of its code runs."""
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -99,6 +100,14 @@ def test_the_lock_holds_exact_versions_and_no_places() -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.+!]*", line)] == []
     assert len(pins()) == len(lines), "a project is pinned twice"
     assert canonicalize_name(PYPROJECT["project"]["name"]) not in pins()
+
+
+def test_the_lock_of_the_javascript_client_holds_exact_versions_and_no_places() -> None:
+    lock = json.loads((ROOT / "tests" / "support" / "grpc_js" / "package-lock.json").read_text())
+    packages = [package for path, package in lock["packages"].items() if path]
+    assert packages
+    assert all(package["version"] and package["integrity"] for package in packages)
+    assert "http" not in " ".join(str(value) for package in packages for key, value in package.items() if key != "dependencies")
 
 
 def test_the_source_root_is_no_package_and_leaves_the_name_xds_to_its_wheel() -> None:
