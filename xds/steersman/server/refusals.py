@@ -75,7 +75,8 @@ class Refusals:
         ]
         found = await traced(self._ask, self._pipeline, suspects)
         for (type_url, names, versions, error), noted in batch.items():
-            again = f", and {noted.times - 1} times more," if noted.times > 1 else ","
+            more = "once" if noted.times == 2 else f"{noted.times - 1} times"
+            again = f", and {more} more," if noted.times > 1 else ","
             made = [found.get(Refused(type_url, name, version), MadeFrom()) for name, version in zip(names, versions, strict=True)]
             words = (TYPE_NAMES.get(type_url, type_url), named(names), noted.node_id, noted.peer, again, _origins(names, made), error.text)
             log.warning("NACK of %s %s by %s (%s)%s which keeps what it had%s: %s", *words)
