@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families
 
 from steersman.admin.counters import SECONDS, Histogram
+from steersman.admin.metrics import Metrics
 from steersman.admin.state import SourceState, SourceStatus
 from steersman.model.objects import Kind
-from steersman.names import EDS
+from steersman.names import CDS, EDS
 from tests.admin.conftest import CLIENT, SECOND, Site
 from tests.admin.test_loads import stats
-from tests.support.state import FakeState, api_source, channel, connection
+from tests.support.mesh import Mesh, cluster, service
+from tests.support.state import FakeState, api_source, channel, connection, refused
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -151,3 +153,18 @@ def test_a_time_counts_in_the_first_bucket_that_holds_it() -> None:
     assert histogram.buckets == [1] * len(SECONDS)
     histogram.observe(SECONDS[-1] + 1)
     assert (histogram.count, sum(histogram.buckets)) == (len(SECONDS) + 1, len(SECONDS))
+
+
+async def test_refused_resources_are_counted_by_object_and_most_objects_have_no_label_of_their_own() -> None:
+    count = 40
+    mesh = Mesh(cluster("east", "net"), *(service("east", f"s{number}") for number in range(count)), CLIENT)
+    state = FakeState(mesh.pipeline)
+    for number in range(count):
+        name = f"outbound|80||s{number}.default.svc.cluster.local"
+        state.connected += [connection(CLIENT, refused(CDS, "no", name), number=number)] * (2 if number == 7 else 1)
+    text, _ = await Metrics(state).scrape("text/plain")
+    found = {key[1]: value for key, value in samples(text.decode()) if key[0] == "steersman_refused_resources"}
+    assert found[frozenset({("type", "cds"), ("object", "Service east/default/s7")})] == 2
+    assert len(found) == 21
+    assert found[frozenset({("type", "cds"), ("object", "others")})] == count - 20
+    assert sum(found.values()) == count + 1
