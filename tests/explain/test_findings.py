@@ -146,6 +146,7 @@ CASES: dict[str, Case] = {
     "slice-of-missing-service": Case([m.slice_of("west", "nobody", "10.0.0.9")], ("Service default/nobody", "cluster west")),
     "bad-address": Case([m.slice_of("east", "reviews", "10.0.0.5=reviews-1", "224.0.0.1")], ("224.0.0.1",)),
     "network-of-unknown-cluster": Case([networks(network("network-north", "north"))], ("cluster north",)),
+    "cluster-twice": Case([m.health("east", uid="u-1"), m.health("west", uid="u-1")], ("the same cluster as east", "kube-system")),
     "cluster-claimed-twice": Case(
         [networks(network("network-east", "east"), network("network-west", "east"))], ("fromRegistry east", "network network-east")
     ),

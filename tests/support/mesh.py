@@ -120,10 +120,14 @@ def cluster(name: str, network: str = "", trust_domain: str = "") -> ClusterConf
     return ClusterConfig(name=ClusterID(name), network=NetworkID(network), trust_domain=trust_domain)
 
 
+def health(name: str, state: ClusterState = ClusterState.SYNCED, **fields: Any) -> ClusterHealth:
+    """How a cluster stands that is read from its API."""
+    return ClusterHealth(cluster=ClusterID(name), state=state, since=0.0, **fields)
+
+
 def outage(name: str, policy: OutagePolicy, state: ClusterState = ClusterState.UNREACHABLE) -> Upsert:
     """What the source of a cluster says whose API is silent, and has been for as long as that policy waits."""
-    health = ClusterHealth(state=state, since=0.0, problem="no answer", outage=policy)
-    return Upsert(kind=Kind.CLUSTER_STATE, key=ClusterID(name), value=health, origin=Origin(source=name))
+    return fact(health(name, state, problem="no answer", outage=policy))
 
 
 _KINDS: dict[type[Row], Kind] = {
@@ -144,6 +148,8 @@ def fact(row: Row) -> Upsert:
             return Upsert(kind=Kind.MESH, key="", value=row, origin=origin)
         case ClusterConfig():
             return Upsert(kind=Kind.CLUSTER, key=row.name, value=row, origin=origin)
+        case ClusterHealth():
+            return Upsert(kind=Kind.CLUSTER_STATE, key=row.cluster, value=row, origin=origin)
         case Proxy():
             return Upsert(kind=Kind.PROXY, key=row.id, value=row, origin=origin)
         case Service() | EndpointSlice() | Pod() | Node() | Namespace() | Gateway():

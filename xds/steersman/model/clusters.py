@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from steersman.model.ids import ClusterID
 from steersman.model.objects import Row
 
 
@@ -36,6 +37,7 @@ class ClusterHealth(Row, frozen=True, kw_only=True):
     well. `problem`: in words, "" where there is none. `uid`: of the namespace kube-system, by which two names of one cluster are told;
     "" before it is known. `outage`: what holds for its endpoints now, KEEP while nothing does."""
 
+    cluster: ClusterID
     state: ClusterState
     since: float
     problem: str = ""

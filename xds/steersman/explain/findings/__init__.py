@@ -5,6 +5,7 @@ docs/findings.md says of each id what it means.
 
 from collections.abc import Iterable, Iterator
 
+from steersman.explain.findings.clusters import clusters
 from steersman.explain.findings.configuration import settings_findings
 from steersman.explain.findings.gateways import gateways
 from steersman.explain.findings.mesh import Mesh, Step
@@ -33,7 +34,7 @@ def finding_steps(pipeline: Pipeline) -> Iterator[list[Finding]]:
     """
     mesh = Mesh(pipeline)
     yield list(mesh.rows(FINDINGS).values())
-    for check in (services, slices, gateways, networks, proxies):
+    for check in (services, slices, gateways, networks, clusters, proxies):
         yield from _guarded(pipeline, check(mesh))
 
 

@@ -50,6 +50,8 @@ SEVERITIES: dict[str, Severity] = {
     "gateway-of-unused-network": _WARNING,
     "network-gateway-without-passthrough": _WARNING,
     "service-not-mtls": _WARNING,
+    # clusters
+    "cluster-twice": _ERROR,
     # Istio Gateways
     "gateway-selects-nothing": _WARNING,
     "passthrough-admits-nothing": _WARNING,

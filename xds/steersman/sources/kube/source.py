@@ -206,7 +206,14 @@ class KubeSource:
         return self._outage.policy if out else OutagePolicy.KEEP
 
     def _health_facts(self) -> list[Fact]:
-        health = ClusterHealth(state=self._state, since=self._since, problem=self._problem, uid=self._heartbeat.uid, outage=self._policy())
+        health = ClusterHealth(
+            cluster=self.cluster,
+            state=self._state,
+            since=self._since,
+            problem=self._problem,
+            uid=self._heartbeat.uid,
+            outage=self._policy(),
+        )
         if health == self._health:
             return []
         if self._health is not None and health.outage is not self._health.outage:
