@@ -15,7 +15,7 @@ from steersman.model.proxy import Proxy
 from steersman.names import EDS, NETWORK_LABEL, TLS_MODE_LABEL
 from steersman.pipeline import Pipeline
 from steersman.resources.resource import Resource
-from steersman.snapshot.cache import SnapshotCache
+from steersman.snapshot.cache import Place, SnapshotCache
 
 NETWORKS, REGIONS = 4, 3
 ORIGIN = Origin(source="bench")
@@ -32,6 +32,7 @@ class Mesh:
         self.pipeline = Pipeline()
         self.cache = SnapshotCache(self.pipeline.graph)
         self.slices: dict[ObjectKey, EndpointSlice] = {}
+        self.places: list[Place] = []
         self._random = random.Random(seed)
         for facts in self._facts(services, endpoints):
             self.pipeline.apply(facts)
@@ -44,7 +45,9 @@ class Mesh:
                 for addresses in ADDRESSES:
                     proxy = proxy_of(number, addresses, view)
                     self.pipeline.apply([upsert(Kind.PROXY, proxy.id, proxy)])
-                    self.cache.hold(self.cache.join(proxy.id), EDS, None)
+                    place = self.cache.join(proxy.id)
+                    self.cache.hold(place, EDS, None)
+                    self.places.append(place)
 
     def settle(self) -> list[Resource]:
         """Brings everything up to date; the resources that changed."""
