@@ -24,8 +24,13 @@ async def test_clusters_are_a_table_with_what_is_wrong_below(inspect_port: int, 
         "west   kubernetes   FORBIDDEN   1m40s   1m30s     7         demote after 5m   https://west:6443\n"
         "\n"
         "west: pods: 403: no\n"
-        "  pods is forbidden: 403: no\n"
     )
+
+
+async def test_what_is_wrong_with_a_resource_is_told_where_the_cluster_has_another_trouble(inspect_port: int, state: FakeState) -> None:
+    state.held.append(api_source(ClusterState.UNREACHABLE, "no answer within 4 s"))
+    ran = await ask(inspect_port)
+    assert ran.out.endswith("\nwest: no answer within 4 s\n  pods is forbidden: 403: no\n")
 
 
 async def test_an_outage_policy_that_holds_has_a_star(inspect_port: int, state: FakeState) -> None:

@@ -78,8 +78,9 @@ def _policy(cluster: "pb.Cluster") -> str:
 
 
 def _troubles(cluster: "pb.Cluster") -> str:
-    """What is wrong, in the API server's words where they are known."""
-    wrong = [one for one in cluster.resources if one.problem and not (one.optional and one.state == "missing")]
+    """What is wrong, in the API server's words where they are known; of each resource only what isn't said of the cluster already."""
+    said = [one for one in cluster.resources if one.problem and one.problem not in cluster.problem]
+    wrong = [one for one in said if not (one.optional and one.state == "missing")]
     if not cluster.problem and not wrong:
         return ""
     lines = [f"\n{cluster.name}: {cluster.problem or 'not all of it can be followed'}\n"]
