@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, changes, churn, envoys, fanout, held, idle, proxies, reconnect, storm, visible
+from tests.bench import build, change, changes, churn, envoys, fanout, held, idle, kubernetes, proxies, reconnect, soak, storm, visible
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -21,8 +21,10 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "fanout": fanout.run,
     "held": held.run,
     "idle": idle.run,
+    "kubernetes": kubernetes.run,
     "proxies": proxies.run,
     "reconnect": reconnect.run,
+    "soak": soak.run,
     "storm": storm.run,
     "visible": visible.run,
 }

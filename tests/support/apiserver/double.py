@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -44,6 +44,10 @@ class Double:
             return change()
 
         return asyncio.run_coroutine_threadsafe(done(), self._loop).result(30)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Something that takes its time there, over when the call returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def __enter__(self) -> Self:
         self.start()

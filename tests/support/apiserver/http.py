@@ -79,7 +79,9 @@ class Connection:
 
     def close(self, *, reset: bool = False) -> None:
         self.open = False
-        if reset and not self._writer.is_closing():
+        if self._writer.is_closing():
+            return
+        if reset:
             sock: socket.socket = self._writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()

@@ -68,10 +68,11 @@ class Store:
     """All objects of one cluster. resourceVersions are shared by all kinds, with gaps.
 
     `oldest`: the version from which the watch cache can tell events; `compacted`: that from which etcd can.
-    `seed`: of the uids. `told`: called with every event.
+    `seed`: of the uids. `capacity`: events that are remembered, at least; None: all. `told`: called with every event.
     """
 
-    def __init__(self, *, first: int = 1000, seed: int = 1) -> None:
+    def __init__(self, *, first: int = 1000, seed: int = 1, capacity: int | None = None) -> None:
+        self.capacity = capacity
         self.rv = self.oldest = self.compacted = first
         self.resources = {resource.id: resource for resource in BUILT_IN}
         self.told: list[Callable[[Event], None]] = []
@@ -175,6 +176,12 @@ class Store:
             return self._write(resource, "MODIFIED", marked, before).value
         return self._gone(resource, before).value
 
+    def amend(self, resource: Resource, name: ObjectName, change: Callable[[Object], Object]) -> int:
+        """What stands there becomes what `change` makes of it, a new object that may share parts with the old; its resourceVersion."""
+        before = self._objects[resource.id][name]
+        value = change(before.value)
+        return self._write(resource, "MODIFIED", {**value, "metadata": {**value["metadata"]}}, before).rv
+
     def tick(self, count: int = 1) -> None:
         """Something else is written that no watch tells."""
         self.rv += count
@@ -207,6 +214,9 @@ class Store:
             self._objects[resource.id][stored.name] = stored
         event = Event(self.rv, resource, type_, stored, before)
         self._history.append(event)
+        if self.capacity is not None and len(self._history) > 2 * self.capacity:
+            self.oldest = self.compacted = max(self.oldest, self._history[self.capacity - 1].rv)
+            del self._history[: self.capacity]
         for tell in list(self.told):
             tell(event)
         return stored

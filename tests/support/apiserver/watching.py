@@ -110,11 +110,11 @@ class Watch:
                     return
                 waked = asyncio.ensure_future(self._wake.wait())
                 await asyncio.wait({waked, closed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                waked.cancel()
+                await _cancelled(waked)
         finally:
             if closed.done():
                 connection.close()
-            closed.cancel()
+            await _cancelled(closed)
 
     async def _written(self, connection: Connection) -> bool:
         """Whether that was the end."""
@@ -170,3 +170,9 @@ class Watch:
             case Where.CHUNK | Where.RESET:
                 await connection.cut_chunk(line)
         connection.close(reset=where is Where.RESET)
+
+
+async def _cancelled(task: "asyncio.Future[Any]") -> None:
+    """Returns when it is: only then may somebody else read where it read."""
+    task.cancel()
+    await asyncio.wait({task})
