@@ -1,7 +1,8 @@
 """The incremental engine. It has never heard of xDS: it knows tables, indexes and pure functions of them."""
 
 from steersman.graph.collections import Collection, Compute, Derived, Index, Reader, Table
-from steersman.graph.engine import ComputeFailed, Graph, NodeRef, Settled, UndeclaredRead
+from steersman.graph.engine import Graph, Settled
+from steersman.graph.nodes import ComputeFailed, NodeRef, UndeclaredRead
 
 __all__ = [
     "Collection",

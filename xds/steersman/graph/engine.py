@@ -7,13 +7,12 @@ and nobody demands is unlinked.
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
-from steersman.graph.collections import Collection, Compute, Derived, Index, Reader, Table
+from steersman.graph.collections import Collection, Compute, Derived, Index, Table
+from steersman.graph.nodes import ComputeFailed, Demand, Failed, Node, NodeRef, Plan, PutOff, UndeclaredRead, recorder, row_recorder
 
 AT_ONCE = 256
 """Values that a computation makes in one step of a settlement before it is put off: at 20 to 50 us each, about 10 ms."""
@@ -24,169 +23,11 @@ S = TypeVar("S", bound=Hashable)
 R = TypeVar("R")
 
 
-class UndeclaredRead(Exception):
-    """A compute function read a collection that its edge in the wiring does not name: our bug, and never served from."""
-
-
-class ComputeFailed(Exception):
-    """A compute function raised. Stands in place of its value: whoever reads it fails with it, and nothing else does."""
-
-    def __init__(self, ref: "NodeRef", cause: BaseException) -> None:
-        self.ref = ref
-        super().__init__(f"{ref}: {type(cause).__name__}: {cause}")
-        self.__cause__ = cause
-
-
-class NodeRef(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """One value of one collection."""
-
-    collection: Collection[Any, Any]
-    key: Any
-
-    def __str__(self) -> str:
-        return f"{self.collection.name}[{self.key}]"
-
-
-class _Demand(msgspec.Struct):
-    """That a value is needed: how often, and the reference by which it is reported."""
-
-    ref: NodeRef
-    times: int = 1
-
-
 class Settled(NamedTuple):
     """What a settlement changed: the demanded values that are new or different (in no order), and how many nodes were computed."""
 
     changed: tuple[NodeRef, ...]
     computed: int
-
-
-class _Failed:
-    """The value of a node whose computation raised. Never equal to another, so that a retry always propagates."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: ComputeFailed) -> None:
-        self.error = error
-
-
-class _PutOff(BaseException):
-    """Leaves a computation that has made as many values as one step may, through those that run for it; what was made stays."""
-
-
-class _Node:
-    """One value with its edges. `deps` and `dependents` are None, the only one, a tuple of few or (dependents) a dict of many, in the order
-    in which they came: nearly all nodes have few, and what holds one alone costs more than it does."""
-
-    __slots__ = ("demand", "dependents", "deps", "key", "plan", "value")
-
-    def __init__(self, plan: "_Plan", key: Any) -> None:
-        self.plan = plan
-        self.key = key
-        self.value: Any = None
-        self.deps: Any = None
-        self.dependents: Any = None
-        self.demand: _Demand | None = None
-
-    def each_dep(self) -> tuple["_Node", ...]:
-        deps = self.deps
-        return deps if type(deps) is tuple else () if deps is None else (deps,)
-
-    def add_dependent(self, node: "_Node") -> None:
-        """Adds one that may be there already."""
-        held = self.dependents
-        if held is None:
-            self.dependents = node
-        elif type(held) is dict:
-            held[node] = None
-        elif type(held) is not tuple:
-            if held is not node:
-                self.dependents = (held, node)
-        elif node not in held:
-            self.dependents = (*held, node) if len(held) < _FEW else dict.fromkeys((*held, node))
-
-    def drop_dependent(self, node: "_Node") -> None:
-        held = self.dependents
-        if held is node:
-            self.dependents = None
-        elif type(held) is dict:
-            held.pop(node, None)
-            if len(held) <= _FEW // 2:
-                self.dependents = tuple(held)
-        elif type(held) is tuple:
-            left = tuple([other for other in held if other is not node])
-            self.dependents = left if len(left) > 1 else left[0] if left else None
-
-    def each_dependent(self) -> Iterable["_Node"]:
-        held = self.dependents
-        if held is None:
-            return ()
-        return (held,) if type(held) is _Node else tuple(held)
-
-
-_FEW = 8
-"""Dependents that are looked through one by one."""
-
-
-class _Plan:
-    """How one collection's nodes are made: its level, its function, and what that may read."""
-
-    __slots__ = ("by_row", "collection", "compute", "deps", "key", "level", "nodes", "of", "read")
-
-    def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None, of: "_Plan | None" = None) -> None:
-        self.collection = collection
-        self.level = level
-        self.compute = compute
-        self.of = of
-        """The table of whose rows each value is one's, under the row's key: that the value reads its row goes without an edge."""
-        self.by_row: list[_Plan] = []
-        """The collections that are `of` this table."""
-        self.nodes: dict[Any, _Node] = {}
-        self.read: Reader = _unread
-        self.key: Any = None
-        """Of the value that is being computed."""
-        self.deps: list[_Node] = []
-        """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
-
-
-def _unread(collection: Collection[Any, Any], key: Any, /) -> Any:
-    """The `read` of what isn't computed."""
-    raise UndeclaredRead(f"{collection.name} was read by a table or an index")
-
-
-def _recorder(plan: _Plan, sources: list[_Plan], made: Callable[[_Plan, Any], _Node]) -> Reader:
-    """The `read` of one collection's computations. Reads outnumber all else that is done here, so this looks up as little as it can."""
-    plans = {source.collection: source for source in sources}
-    nodes_of = {source.collection: source.nodes for source in sources}
-    record = plan.deps.append
-
-    def read(collection: Collection[Any, Any], key: Any, /) -> Any:
-        try:
-            node = nodes_of[collection].get(key)
-        except KeyError:
-            raise UndeclaredRead(f"{plan.collection.name} read {collection.name}, which its edge does not declare") from None
-        if node is None:
-            node = made(plans[collection], key)
-        record(node)
-        value = node.value
-        if type(value) is _Failed:
-            raise value.error
-        return value
-
-    return read
-
-
-def _row_recorder(plan: _Plan, rows: dict[Any, Any], read_other: Reader) -> Reader:
-    """The same where each value is of a row of a table, which is read without being recorded."""
-    assert plan.of is not None
-    own = plan.of.collection
-
-    def read(collection: Collection[Any, Any], key: Any, /) -> Any:
-        if collection is own and key == plan.key:
-            return rows.get(key)
-        return read_other(collection, key)
-
-    return read
 
 
 class Graph:
@@ -199,14 +40,14 @@ class Graph:
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
-        self._plans: dict[Collection[Any, Any], _Plan] = {}
+        self._plans: dict[Collection[Any, Any], Plan] = {}
         self._rows: dict[Table[Any, Any], dict[Any, Any]] = {}
         self._indexes: dict[Table[Any, Any], list[Index[Any, Any]]] = {}
         self._buckets: dict[Index[Any, Any], dict[Any, Any]] = {}
         """By index: buckets of several keys as dicts of them, those of one, which are most, as that key."""
-        self._dirty: list[dict[_Node, None]] = []
-        self._changed: dict[_Node, None] = {}
-        self._loose: dict[_Node, None] = {}
+        self._dirty: list[dict[Node, None]] = []
+        self._changed: dict[Node, None] = {}
+        self._loose: dict[Node, None] = {}
         self._answering = 0
         self._allowance = math.inf
         self._wants_changed = False
@@ -215,7 +56,7 @@ class Graph:
 
     def table(self, table: Table[K, R]) -> None:
         """Adds an input table, empty."""
-        self._add(_Plan(table, 0, None))
+        self._add(Plan(table, 0, None))
         self._rows[table] = {}
         self._indexes[table] = []
 
@@ -223,7 +64,7 @@ class Graph:
         """Adds an index over a table that is there already and still empty."""
         if self._rows[index.table]:
             raise ValueError(f"index {index.name} was added when {index.table.name} had rows")
-        self._add(_Plan(index, 0, None))
+        self._add(Plan(index, 0, None))
         self._indexes[index.table].append(index)
         self._buckets[index] = {}
 
@@ -237,14 +78,14 @@ class Graph:
         """
         sources = [self._plans[read] for read in (*reads, *(() if of is None else (of,)))]
         table = None if of is None else self._plans[of]
-        plan = _Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table)
-        plan.read = _recorder(plan, sources, self._made)
+        plan = Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table)
+        plan.read = recorder(plan, sources, self._made)
         self._add(plan)
         if table is not None and of is not None:
-            plan.read = _row_recorder(plan, self._rows[of], plan.read)
+            plan.read = row_recorder(plan, self._rows[of], plan.read)
             table.by_row.append(plan)
 
-    def _add(self, plan: _Plan) -> None:
+    def _add(self, plan: Plan) -> None:
         if plan.collection in self._plans:
             raise ValueError(f"collection {plan.collection.name} was added twice")
         self._plans[plan.collection] = plan
@@ -306,7 +147,7 @@ class Graph:
             if bucket_key in plan.nodes:
                 self._touch(plan, bucket_key, self._input(plan, bucket_key))
 
-    def _touch(self, plan: _Plan, key: Any, value: Any) -> None:
+    def _touch(self, plan: Plan, key: Any, value: Any) -> None:
         node = plan.nodes.get(key)
         if node is not None:
             node.value = value
@@ -316,7 +157,7 @@ class Graph:
             if node is not None:
                 self._dirty[derived.level][node] = None
 
-    def _moved(self, node: _Node) -> None:
+    def _moved(self, node: Node) -> None:
         if node.demand is not None:
             self._changed[node] = None
         for dependent in node.each_dependent():
@@ -329,7 +170,7 @@ class Graph:
         plan = self._plans[collection]
         node = plan.nodes.get(key)
         if node is None:
-            node = _Node(plan, key)
+            node = Node(plan, key)
             plan.nodes[key] = node
             if plan.compute is None:
                 node.value = self._input(plan, key)
@@ -338,7 +179,7 @@ class Graph:
                 node.value = _UNMADE
                 self._dirty[plan.level][node] = None
         if node.demand is None:
-            node.demand = _Demand(NodeRef(collection, node.key))
+            node.demand = Demand(NodeRef(collection, node.key))
             self._changed[node] = None
         else:
             node.demand.times += 1
@@ -357,7 +198,7 @@ class Graph:
         """The value as of the last settlement, of a key that is demanded or read. Raises KeyError for others, ComputeFailed for a failed
         one."""
         found = self._plans[collection].nodes[key].value
-        if type(found) is _Failed:
+        if type(found) is Failed:
             raise found.error
         result: V = found
         return result
@@ -370,7 +211,7 @@ class Graph:
         node = self._asked(collection, key)
         found = node.value
         self._forget(node)
-        if type(found) is _Failed:
+        if type(found) is Failed:
             raise found.error
         result: V = found
         return result
@@ -395,7 +236,7 @@ class Graph:
         `ask` is. `most`: looks at no more values than this, and at the nearest first."""
         root = self._asked(collection, key)
         found: dict[NodeRef, None] = {}
-        seen: set[_Node] = set()
+        seen: set[Node] = set()
         stack = deque([root])
         while stack and (most is None or len(seen) < most):
             node = stack.pop() if most is None else stack.popleft()
@@ -410,13 +251,13 @@ class Graph:
         self._forget(root)
         return tuple(found)
 
-    def _asked(self, collection: Collection[Any, Any], key: Any) -> _Node:
+    def _asked(self, collection: Collection[Any, Any], key: Any) -> Node:
         if any(self._dirty):
             raise ValueError(f"{collection.name}[{key}] was asked for while changes wait to be settled")
         plan = self._plans[collection]
         return plan.nodes.get(key) or self._made(plan, key)
 
-    def _forget(self, node: _Node) -> None:
+    def _forget(self, node: Node) -> None:
         """Takes leave of a node that was made for a question, unless someone else needs it."""
         if node.demand is None and node.dependents is None:
             self._loose[node] = None
@@ -463,7 +304,7 @@ class Graph:
                 self._allowance = allowance
                 try:
                     moved = self._recomputed(node)
-                except _PutOff:
+                except PutOff:
                     dirty[node] = None
                     allowance += max(1, allowance // 2)
                 else:
@@ -479,7 +320,7 @@ class Graph:
         self._changed.clear()
         return Settled(changed, computed)
 
-    def _input(self, plan: _Plan, key: Any) -> Any:
+    def _input(self, plan: Plan, key: Any) -> Any:
         collection = plan.collection
         if isinstance(collection, Index):
             bucket = self._buckets[collection].get(key, {})
@@ -487,29 +328,29 @@ class Graph:
         assert isinstance(collection, Table)
         return self._rows[collection].get(key)
 
-    def _made(self, plan: _Plan, key: Any) -> _Node:
+    def _made(self, plan: Plan, key: Any) -> Node:
         """A new node with its value. Everything of lower levels is up to date when this runs."""
-        node = _Node(plan, key if plan.of is None else self._own_key(plan.of, key))
+        node = Node(plan, key if plan.of is None else self._own_key(plan.of, key))
         if plan.compute is None:
             plan.nodes[key] = node
             node.value = self._input(plan, key)
             self._note_want(plan)
         else:
             if self._allowance <= 0:
-                raise _PutOff
+                raise PutOff
             self._recomputed(node)
             plan.nodes[node.key] = node
             self._allowance -= 1
         return node
 
-    def _own_key(self, plan: _Plan, key: Any) -> Any:
+    def _own_key(self, plan: Plan, key: Any) -> Any:
         """The key as the table's row has it: one copy less of what exists by the hundred thousand."""
         table = plan.collection
         assert isinstance(table, Table)
         row = self._rows[table].get(key)
         return key if row is None or table.key_of is None else table.key_of(row)
 
-    def _recomputed(self, node: _Node) -> bool:
+    def _recomputed(self, node: Node) -> bool:
         """Computes a node and rewrites its edges. Returns whether its value is different."""
         plan = node.plan
         assert plan.compute is not None
@@ -521,9 +362,9 @@ class Graph:
         except UndeclaredRead:
             raise
         except ComputeFailed as failure:
-            value = _Failed(failure)
+            value = Failed(failure)
         except Exception as cause:  # noqa: BLE001 - this loop owns the radius of one node; who reads it fails with it, by name
-            value = _Failed(ComputeFailed(NodeRef(plan.collection, node.key), cause))
+            value = Failed(ComputeFailed(NodeRef(plan.collection, node.key), cause))
         self._relink(node, plan.deps)
         old = node.value
         if old is value or (old is not _UNMADE and old == value):
@@ -531,7 +372,7 @@ class Graph:
         node.value = value
         return True
 
-    def _relink(self, node: _Node, read: list[_Node]) -> None:
+    def _relink(self, node: Node, read: list[Node]) -> None:
         deps: Any
         if len(read) > 1:
             deps = tuple(dict.fromkeys(read))
@@ -572,7 +413,7 @@ class Graph:
                     self._loose[dep] = None
             node.deps = None
 
-    def _note_want(self, plan: _Plan) -> None:
+    def _note_want(self, plan: Plan) -> None:
         if isinstance(plan.collection, Table) and plan.collection.wanted:
             self._wants_changed = True
 
