@@ -46,7 +46,7 @@ fuzz: $(STAMP)  ## what clients send, as bytes, guided by what they reach; how l
 golden: $(STAMP)  ## rewrite and prune the golden files; review the diff, then commit it
 	@$(BIN)/python -m pytest -n 0 --update-golden -m golden $(PYTEST)
 
-kube-assets:  ## kube-apiserver, etcd and kubectl for the tests: by setup-envtest, or built by Go; 20 CPU minutes when nothing is cached
+kube-assets:  ## kube-apiserver, etcd and kubectl for the tests: by setup-envtest, or built by Go; 15 CPU minutes when nothing is cached
 	@.ci/kube-assets
 
 protos: $(STAMP)  ## compile protos/ into xds/; the generated files are committed

@@ -109,8 +109,10 @@ class Watch:
                     await connection.end()
                     return
                 waked = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({waked, closed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                await _cancelled(waked)
+                try:
+                    await asyncio.wait({waked, closed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waked.cancel()
         finally:
             if closed.done():
                 connection.close()
