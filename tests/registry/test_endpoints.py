@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from steersman.model.config import ClusterConfig
 from steersman.model.ids import ClusterID, Locality, NetworkID
 from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin
 from steersman.model.objects import Kind, Row, ServiceType, SliceEndpoint
@@ -295,3 +296,10 @@ def test_a_pod_that_begins_to_match_is_taken() -> None:
 def test_with_any_slice_only_slices_count(rows: list[Row], sources: list[ObjectRef | str]) -> None:
     wanted = tuple(ref(Kind.ENDPOINT_SLICE, "east", one) if isinstance(one, str) else one for one in sources)
     assert Mesh(*rows).ask(ENDPOINT_SOURCES, key("east", "reviews")) == wanted
+
+
+def test_where_a_controller_writes_the_slices_a_service_without_any_has_no_endpoints() -> None:
+    mesh = Mesh(SELECTING, pod("east", "p", "10.0.0.1", labels=LABELS), ClusterConfig(name=ClusterID("east"), slices_only=True))
+    assert mesh.ask(ENDPOINT_SOURCES, key("east", "reviews")) == ()
+    mesh.put(slice_of("east", "reviews"))
+    assert mesh.ask(ENDPOINT_SOURCES, key("east", "reviews")) == (SLICE,)

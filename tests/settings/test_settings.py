@@ -118,6 +118,7 @@ server:
     assert (east.files, east.kubernetes, east.config.network) == (tmp_path / "clusters/east", None, "network-east")
     assert (west.files, west.kubernetes) == (None, KubernetesSource(kubeconfig=tmp_path / "west.kubeconfig", context="ctx"))
     assert (west.config.trust_domain, west.sync_timeout) == ("td2", 90.0)
+    assert [cluster.config.slices_only for cluster in (east, west, here)] == [False, True, True]
     assert (here.kubernetes, here.sync_timeout) == (KubernetesSource(in_cluster=True), 0.5)
     assert read.ca.directory == tmp_path / "keys"
     assert read.server.xds.load_reporting_interval == 60.0

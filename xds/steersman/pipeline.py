@@ -284,7 +284,7 @@ def wire_registry(graph: Graph) -> None:
     # slices ------------------+--> SLICE_ENDPOINTS
     # WORKLOADS ---------------+--> POD_ENDPOINTS
     placing = (WORKLOADS, PODS, NODES, CLUSTER_NETWORKS, CIDR_NETWORKS)
-    graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF))
+    graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
     graph.derive(FAMILY_PODS, endpoints.family_pods, reads=(SLICES_OF_FAMILY, SLICES))
     graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, FAMILY_PODS, *placing))
     graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, MESH_SERVICES, FAMILY_PODS, *placing))

@@ -63,8 +63,12 @@ class MeshConfig(Row, frozen=True, kw_only=True):
 
 
 class ClusterConfig(Row, frozen=True, kw_only=True):
-    """One entry of clusters (kind CLUSTER, key: its name). Empty `network`: not set; empty `trust_domain`: the mesh's."""
+    """One entry of clusters (kind CLUSTER, key: its name). Empty `network`: not set; empty `trust_domain`: the mesh's.
+
+    `slices_only`: a controller writes its EndpointSlices, so that a Service without any has no endpoints; else it has those of its Pods.
+    """
 
     name: ClusterID
     network: NetworkID = NetworkID("")
     trust_domain: str = ""
+    slices_only: bool = False

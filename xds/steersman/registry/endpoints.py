@@ -13,6 +13,7 @@ from steersman.names import NETWORK_LABEL
 from steersman.registry.addresses import Address, canonical_family, parse_address
 from steersman.registry.collections import (
     CIDR_NETWORKS,
+    CLUSTERS,
     FAMILY_PODS,
     MESH_SERVICES,
     POD_ENDPOINTS,
@@ -59,15 +60,18 @@ _Entry = _Usable | _Refused
 
 
 def endpoint_sources(read: Reader, key: ObjectKey) -> tuple[ObjectRef, ...]:
-    """What lists the endpoints of one cluster's Service: its EndpointSlices, sorted; without any, its own selector, as the Service; else
-    nothing."""
+    """What lists the endpoints of one cluster's Service: its EndpointSlices, sorted; without any, its own selector, as the Service, unless
+    a controller writes the cluster's slices; else nothing."""
     service = read(SERVICES, key)
     if service is None or service.type is ServiceType.EXTERNAL_NAME:
         return ()
     slices = read(SLICES_OF, key)
     if slices:
         return tuple(ObjectRef(Kind.ENDPOINT_SLICE, piece) for piece in slices)
-    return (ObjectRef(Kind.SERVICE, key),) if service.selector else ()
+    if not service.selector:
+        return ()
+    cluster = read(CLUSTERS, key.cluster)
+    return () if cluster is not None and cluster.slices_only else (ObjectRef(Kind.SERVICE, key),)
 
 
 def endpoints_from(read: Reader, source: ObjectRef) -> SourceEndpoints:

@@ -212,6 +212,7 @@ def _cluster(section: Section, base: Path, outage: OutageSettings) -> ClusterSou
             name=section.take("name", values.cluster_name, ClusterID("")),
             network=section.take("network", values.network, NetworkID("")),
             trust_domain=section.take("trustDomain", values.trust_domain, ""),
+            slices_only="kubernetes" in section,
         ),
         sync_timeout=section.take("syncTimeout", values.duration, 30.0),
         files=section.take("files", values.path_from(base, "directory"), None),
