@@ -105,11 +105,12 @@ class Sources:
         started = loop.time()
         while waiting := [source for source in self._sources.values() if not source.known]:
             for source in waiting:
-                if (waited := loop.time() - started) >= self._patience(source):
+                patience = self._patience(source)
+                if loop.time() >= started + patience:
                     source.known = True
                     if source.state is SourceState.SYNCING:
                         source.state = SourceState.TIMED_OUT
-                    log.warning("source %s (%s) is not waited for after %.3g s: served without it", source.name, source.place, waited)
+                    log.warning("source %s (%s) is not waited for after %g s: served without it", source.name, source.place, patience)
             left = min(started + self._patience(source) - loop.time() for source in waiting)
             self._told.clear()
             try:
