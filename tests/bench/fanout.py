@@ -17,6 +17,8 @@ SERVICES, ENDPOINTS = 20, 7
 """An endpoint takes 160 bytes."""
 ROUNDS, WARM_UP = 12, 2
 PAUSE = 0.1
+GREETING = b"\n\x00"
+"""What the bare server answers, so that all of its streams are known to be there."""
 
 
 class Promise(NamedTuple):
@@ -95,8 +97,10 @@ def connected(server: Served, plain: Bare, sockets: Bare, streams: int, variant:
     for client in server.mesh.strangers(streams):
         server.open(ours, client, variant)
     ours.quiet(1.0)
+    while server.streams() < streams:
+        ours.quiet(1.0)
     for _ in range(streams):
-        at_plain.open(plain.address, BARE_PATH, (b"",))
-    at_plain.quiet(1.0)
+        at_plain.open(plain.address, BARE_PATH, (GREETING,))
+    at_plain.run(lambda: at_plain.received >= streams)  # those who are accepted later than a message is sent would wait for it for ever
     at_sockets.connect(sockets.address, streams, 1_024)
     return ours, at_plain, at_sockets
