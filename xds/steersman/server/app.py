@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 from steersman.admin.counters import Counters
@@ -26,6 +27,7 @@ from steersman.graph import Reader
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ClusterID
 from steersman.pipeline import Pipeline
+from steersman.server.connection import Connection
 from steersman.server.engine import Engine
 from steersman.server.memory import give_back
 from steersman.server.sources import Run, Source, Sources
@@ -101,10 +103,14 @@ class Server:
     # -- what the admin interfaces see ----------------------------------------------------------------------------------------
 
     def connections(self) -> Sequence[ConnectionStatus]:
-        return sorted((connection.status() for connection in self.engine.connections), key=_place)
+        return [connection.status() for connection in self._in_order()]
 
     def streams(self) -> Sequence[OpenStream]:
-        return sorted(self.engine.connections, key=lambda connection: _place(connection.status()))
+        return self._in_order()
+
+    def _in_order(self) -> list[Connection]:
+        """By proxy."""
+        return sorted(self.engine.connections, key=attrgetter("place"))
 
     def waiting(self) -> int:
         return self.xds.door.waiting
@@ -196,7 +202,3 @@ class Server:
         log.info("draining: readiness is off, streams are ended within %g s", DRAIN)
         self.draining = True
         await self.xds.drain(DRAIN)
-
-
-def _place(status: ConnectionStatus) -> tuple[str, str]:
-    return status.proxy.id, status.id

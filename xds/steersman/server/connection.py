@@ -185,6 +185,11 @@ class Connection:
         """Ends the stream: the client keeps what it has and finds another server, or this one again."""
         self._end(Close("UNAVAILABLE", "the server is going away; connect again"))
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it stands among all, by proxy, then by its own id."""
+        return self._proxy.id, self.id
+
     def status(self) -> ConnectionStatus:
         return ConnectionStatus(
             id=self.id,
