@@ -331,7 +331,7 @@ async def test_k14_a_cluster_that_says_nothing_is_unreachable_keeps_what_it_had_
         cluster.apply(svc("b", namespace))
         await synced(cluster, followed, namespace, "a", "b")
         await followed.until(lambda: followed.status().state is ClusterState.SYNCED)
-        assert not followed.findings()
+        await followed.until(lambda: not followed.findings())
         assert followed.about(Kind.SERVICE, namespace) == [("put", "a"), ("put", "b")]
 
 
@@ -483,7 +483,7 @@ async def test_k20_an_expired_token_is_told_of_watches_go_on_and_a_new_kubeconfi
         cluster.token = cluster.issue()
         followed.login()
         await followed.until(lambda: followed.status().state is ClusterState.SYNCED)
-        assert not followed.findings()
+        await followed.until(lambda: not followed.findings())
         cluster.apply(svc("c", namespace))
         await followed.until(lambda: followed.services(namespace) == {"a", "b", "c"})
         assert [kind for kind, _ in followed.about(Kind.SERVICE, namespace)] == ["put"] * 3
