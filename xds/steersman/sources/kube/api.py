@@ -86,7 +86,7 @@ class Api:
             async with asyncio.timeout(self._timing.credentials):
                 return await self._access.credentials()
         except TimeoutError as error:
-            raise SourceError(f"the credentials could not be had within {self._timing.credentials:g} s") from error
+            raise SourceError(f"the credentials ({self._access.place}) could not be had within {self._timing.credentials:g} s") from error
 
     async def renew_if_changed(self) -> None:
         """Takes new credentials before the old ones are refused."""

@@ -16,6 +16,7 @@ import yaml
 from steersman.errors import SourceError
 from steersman.settings import KubernetesSource
 from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, chosen
+from steersman.sources.kube.plugin import exec_credential
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
@@ -117,6 +118,13 @@ def _read(path: Path, context: str) -> Kubeconfig:
 
 async def loaded(config: Kubeconfig, place: str) -> Credentials:
     """What a kubeconfig of one context gives: runs its exec plugin, reads the files that it names. Raises BadKubeconfig."""
+    (user,), (cluster,) = config["users"], config["clusters"]
+    if command := user["user"].get("exec"):
+        if not isinstance(command, Mapping):
+            raise BadKubeconfig(f"{place}: exec: expected a mapping")
+        others = {key: value for key, value in user["user"].items() if key != "exec"}
+        got = await exec_credential(command, cluster["cluster"], place)
+        config = {**config, "users": [{**user, "user": {**others, **got}}]}
     await _imported()
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, load_kube_config_from_dict
