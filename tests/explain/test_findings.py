@@ -298,7 +298,7 @@ def test_rounded_weights_are_told_with_the_proxy_that_sees_them(monkeypatch: pyt
 
 
 def test_a_host_that_two_services_answer_to_is_told_with_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steersman.views.ports.short_hosts", lambda key, domain, namespace: ("one.for.all",))
+    monkeypatch.setattr("steersman.views.callees.short_hosts", lambda key, domain, namespace: ("one.for.all",))
     found = found_in(m.service("east", "zeta", cluster_ips=("10.96.0.41",), created="2030"), proxy())
     assert {one.id for one in found} == {"listener-host-taken"}
     assert found[0].object == "Service default/zeta port 80"

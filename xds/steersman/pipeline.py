@@ -105,6 +105,7 @@ from steersman.resources.collections import (
 )
 from steersman.views import (
     admission,
+    callees,
     inbound,
     ports,
     servers,
@@ -114,6 +115,8 @@ from steersman.views import (
 )
 from steersman.views.collections import (
     ADMISSIONS,
+    CALLABLE,
+    CALLEES,
     CLAIMS,
     INBOUNDS,
     LAYOUTS,
@@ -341,10 +344,15 @@ def wire_listening(graph: Graph) -> None:
     graph.derive(OUTBOUNDS, ports.outbound_of, reads=(PROXIES, STANDPOINTS, INBOUNDS))
     graph.derive(ROUTERS, servers.router_of, reads=(*here, GATEWAYS_IN, GATEWAYS))
 
-    # VIPS, CELLS, VERDICTS --> CLAIMS (what each service asks for) --> OUTBOUND_PORTS (who gets it) --> ROUTE_HOSTS (by which names)
+    # MESH_SERVICES --> CALLEES (what each service is called by) --> CALLABLE (all that a namespace may call, by name)
+    graph.derive(CALLEES, callees.callees_of, reads=(MESH_SERVICES, MESH))
+    graph.derive(CALLABLE, callees.callable_in, reads=(VISIBLE_SERVICES, CALLEES))
+
+    # VIPS, CELLS, VERDICTS --+--> CLAIMS (what each service asks for) --> OUTBOUND_PORTS (who gets it) --> ROUTE_HOSTS (by which names)
+    # CALLEES ----------------'
     # Gateways --> SERVER_PORTS (what a router listens for) --+--> SERVERS
     # IDENTITIES --> ADMISSIONS (whom it lets in) ------------'
-    graph.derive(CLAIMS, ports.claims_of, reads=(MESH_SERVICES, VIPS, MESH, CELL_INDEX, CELLS, VERDICTS))
+    graph.derive(CLAIMS, ports.claims_of, reads=(MESH_SERVICES, CALLEES, VIPS, CELL_INDEX, CELLS, VERDICTS))
     graph.derive(OUTBOUND_PORTS, ports.outbound_ports_of, reads=(VISIBLE_SERVICES, CLAIMS))
     graph.derive(ROUTE_HOSTS, ports.route_hosts_of, reads=(OUTBOUND_PORTS, MESH))
     graph.derive(SERVER_PORTS, servers.server_ports_of, reads=(GATEWAYS, MESH))
@@ -412,8 +420,7 @@ def wire_routes(graph: Graph) -> None:
 def wire_manifests(graph: Graph) -> None:
     """where a proxy stands -> the parts of its tables; a part -> its resources, by name"""
     # STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS --> TABLES_OF (by node)
-    # VISIBLE_SERVICES, SERVERS -----------------> MANIFESTS (by part)
-    called = (VISIBLE_SERVICES, MESH_SERVICES)
-    graph.derive(LOCAL_SERVICES, manifests.local_services, reads=called)
+    # CALLABLE, SERVERS -------------------------> MANIFESTS (by part)
+    graph.derive(LOCAL_SERVICES, manifests.local_services, reads=(CALLABLE,))
     graph.derive(TABLES_OF, manifests.tables_of, reads=(PROXIES, STANDPOINTS, INBOUNDS, OUTBOUNDS, ROUTERS, LOCAL_SERVICES))
-    graph.derive(MANIFESTS, manifests.manifest_of, reads=(*called, OUTBOUND_PORTS, SERVERS, MESH))
+    graph.derive(MANIFESTS, manifests.manifest_of, reads=(CALLABLE, MESH_SERVICES, OUTBOUND_PORTS, SERVERS, MESH))

@@ -28,8 +28,8 @@ from steersman.registry.collections import (
     VISIBLE_SERVICES,
 )
 from steersman.registry.services import services_named
-from steersman.resources.clusters import proxied
 from steersman.resources.collections import ASSIGNMENTS, MANIFESTS, TABLES_OF
+from steersman.views.callees import proxied
 from steersman.views.collections import SEEN, STANDPOINTS, SeenKey
 from steersman.views.horizon import horizon_of
 

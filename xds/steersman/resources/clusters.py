@@ -16,7 +16,6 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from steersman.graph import Reader
 from steersman.model.ids import ServicePortKey
 from steersman.model.mesh import Identities, MeshService, ServicePort
-from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
 from steersman.names import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster, sni_name
 from steersman.registry.collections import IDENTITIES, MESH_SERVICES
@@ -25,6 +24,7 @@ from steersman.resources.listeners import POD_ADDRESS
 from steersman.resources.messages import itself, over_ads, packed, tcp_address
 from steersman.resources.resource import Resource, of_message
 from steersman.resources.tls import MESH_ALPN, MESH_ALPN_HTTP2, plaintext, upstream_tls
+from steersman.views.callees import proxied
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -107,11 +107,6 @@ def fixed_cluster_of(read: Reader, name: str) -> Resource:
     """The clusters that are the same for everyone: BlackHoleCluster refuses, PassthroughCluster goes where the client meant to, and
     InboundPassthroughCluster takes captured traffic for a port of no service to the application. Any other name is a KeyError."""
     return of_message(name, _FIXED[name]())
-
-
-def proxied(port: ServicePort) -> bool:
-    """Whether a port has clusters at all: UDP goes past the proxies."""
-    return port.protocol is not Protocol.UDP
 
 
 def _black_hole() -> Cluster:

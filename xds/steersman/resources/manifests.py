@@ -6,7 +6,7 @@ from typing import Any
 from steersman.graph import NodeRef, Reader
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ServicePortKey
-from steersman.model.mesh import Horizon, MeshService, ServicePort, Standpoint
+from steersman.model.mesh import Horizon, Standpoint
 from steersman.model.proxy import Interception
 from steersman.names import (
     BLACK_HOLE,
@@ -20,11 +20,9 @@ from steersman.names import (
     SECRET_LEAF,
     SECRET_ROOT,
     inbound_cluster,
-    outbound_cluster,
     outbound_route,
 )
-from steersman.registry.collections import MESH_SERVICES, PROXIES, VISIBLE_SERVICES
-from steersman.resources.clusters import proxied
+from steersman.registry.collections import MESH_SERVICES, PROXIES
 from steersman.resources.collections import (
     ASSIGNMENTS,
     FIXED_CLUSTERS,
@@ -52,6 +50,7 @@ from steersman.resources.proxyless import (
     dialled_names,
 )
 from steersman.views.collections import (
+    CALLABLE,
     INBOUNDS,
     OUTBOUND_PORTS,
     OUTBOUNDS,
@@ -144,8 +143,8 @@ def _that_matters(read: Reader, namespace: str, horizon: Horizon) -> Horizon:
 
 def local_services(read: Reader, namespace: str) -> tuple[bool, bool]:
     """Whether any service that a namespace may call is cluster-local, and whether any is node-local."""
-    services = [service for key in read(VISIBLE_SERVICES, namespace) if (service := read(MESH_SERVICES, key)) is not None]
-    return any(service.cluster_local for service in services), any(service.node_local for service in services)
+    callees = read(CALLABLE, namespace)
+    return any(callee.cluster_local for callee in callees), any(callee.node_local for callee in callees)
 
 
 # -- what a part holds ----------------------------------------------------------------------------------------------------------
@@ -161,13 +160,13 @@ def _name(entry: Entry) -> str:
 
 
 def _outbound_clusters(read: Reader, scope: OutboundClusters) -> Iterator[Entry]:
-    for service, port in _callable(read, scope.namespace):
-        yield outbound_cluster(port.port, service.hostname), NodeRef(OUTBOUND_CLUSTERS, _port_key(service, port))
+    for callee in read(CALLABLE, scope.namespace):
+        yield callee.cluster, NodeRef(OUTBOUND_CLUSTERS, callee.port)
 
 
 def _proxyless_clusters(read: Reader, scope: Proxyless) -> Iterator[Entry]:
-    for service, port in _callable(read, scope.namespace):
-        yield outbound_cluster(port.port, service.hostname), NodeRef(PROXYLESS_CLUSTERS, _port_key(service, port))
+    for callee in read(CALLABLE, scope.namespace):
+        yield callee.cluster, NodeRef(PROXYLESS_CLUSTERS, callee.port)
 
 
 def _fixed_clusters(read: Reader, scope: FixedClusters) -> Iterator[Entry]:
@@ -189,16 +188,16 @@ def _passthrough_clusters(read: Reader, scope: Router) -> Iterator[Entry]:
 
 
 def _assignments(read: Reader, scope: Endpoints) -> Iterator[Entry]:
-    for service, port in _callable(read, scope.namespace):
-        if not service.external_name:
-            yield _assignment(outbound_cluster(port.port, service.hostname), service, _port_key(service, port), scope.horizon)
+    for callee in read(CALLABLE, scope.namespace):
+        if not callee.external:
+            yield _assignment(callee.cluster, callee.port, narrowed(scope.horizon, callee))
 
 
 def _passthrough_assignments(read: Reader, scope: PassthroughEndpoints) -> Iterator[Entry]:
     for admitted in read(SERVERS, scope.router).passthrough:
         service = read(MESH_SERVICES, admitted.service.service)
         if service is not None:
-            yield _assignment(admitted.sni, service, admitted.service, scope.horizon)
+            yield _assignment(admitted.sni, admitted.service, narrowed(scope.horizon, service))
 
 
 def _outbound_listeners(read: Reader, scope: Outbound) -> Iterator[Entry]:
@@ -217,10 +216,9 @@ def _router_listeners(read: Reader, scope: Router) -> Iterator[Entry]:
 
 
 def _proxyless_listeners(read: Reader, scope: Proxyless) -> Iterator[Entry]:
-    for service, port in _callable(read, scope.namespace):
-        key = _port_key(service, port)
-        for name in dialled_names(read, service, port.port, scope.namespace):
-            yield name, NodeRef(PROXYLESS_LISTENERS, (name, key))
+    for callee in read(CALLABLE, scope.namespace):
+        for name in dialled_names(read, callee.port, scope.namespace):
+            yield name, NodeRef(PROXYLESS_LISTENERS, (name, callee.port))
 
 
 def _outbound_routes(read: Reader, scope: Outbound) -> Iterator[Entry]:
@@ -234,8 +232,8 @@ def _router_routes(read: Reader, scope: Router) -> Iterator[Entry]:
 
 
 def _proxyless_routes(read: Reader, scope: Proxyless) -> Iterator[Entry]:
-    for service, port in _callable(read, scope.namespace):
-        yield outbound_cluster(port.port, service.hostname), NodeRef(PROXYLESS_ROUTES, _port_key(service, port))
+    for callee in read(CALLABLE, scope.namespace):
+        yield callee.cluster, NodeRef(PROXYLESS_ROUTES, callee.port)
 
 
 def _secrets(read: Reader, scope: Secrets) -> Iterator[Entry]:
@@ -243,21 +241,8 @@ def _secrets(read: Reader, scope: Secrets) -> Iterator[Entry]:
     yield SECRET_LEAF, NodeRef(LEAF_SECRETS, LeafKey(scope.cluster, scope.identity))
 
 
-def _assignment(name: str, service: MeshService, port: ServicePortKey, horizon: Horizon) -> Entry:
-    return name, NodeRef(ASSIGNMENTS, (name, SeenKey(port, narrowed(horizon, service))))
-
-
-def _callable(read: Reader, namespace: str) -> Iterator[tuple[MeshService, ServicePort]]:
-    for key in read(VISIBLE_SERVICES, namespace):
-        service = read(MESH_SERVICES, key)
-        if service is not None:
-            for port in service.ports:
-                if proxied(port):
-                    yield service, port
-
-
-def _port_key(service: MeshService, port: ServicePort) -> ServicePortKey:
-    return ServicePortKey(service.key.namespace, service.key.name, port.port)
+def _assignment(name: str, port: ServicePortKey, horizon: Horizon) -> Entry:
+    return name, NodeRef(ASSIGNMENTS, (name, SeenKey(port, horizon)))
 
 
 _ENTRIES: dict[tuple[str, type], Callable[[Reader, Any], Iterator[Entry]]] = {

@@ -9,20 +9,19 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from steersman.graph import Reader
 from steersman.model.ids import Hostname, ServicePortKey
-from steersman.model.mesh import MeshService
 from steersman.names import outbound_cluster, proxyless_listener, short_hosts
 from steersman.registry.collections import MESH_SERVICES
 from steersman.registry.mesh import mesh_of
-from steersman.resources.clusters import proxied
 from steersman.resources.filters import api_manager
 from steersman.resources.messages import packed
 from steersman.resources.resource import Resource, of_message
+from steersman.views.callees import proxied
 
 
-def dialled_names(read: Reader, service: MeshService, port: int, namespace: str) -> Iterator[str]:
+def dialled_names(read: Reader, port: ServicePortKey, namespace: str) -> Iterator[str]:
     """What a client in that namespace may dial for a service port: each of the service's names, with the port."""
-    for host in short_hosts(service.key, mesh_of(read).domain, namespace):
-        yield proxyless_listener(Hostname(host), port)
+    for host in short_hosts(port.service, mesh_of(read).domain, namespace):
+        yield proxyless_listener(Hostname(host), port.port)
 
 
 def proxyless_listener_of(read: Reader, key: tuple[str, ServicePortKey]) -> Resource | None:

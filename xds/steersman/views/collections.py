@@ -5,7 +5,7 @@ from typing import NamedTuple
 from steersman.graph import Derived
 from steersman.model.ids import ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, Layout, Shape, SplitHorizon, Standpoint, Traits, Verdict
-from steersman.views.listeners import Admission, Claims, Doors, InboundPorts, OutboundPorts, RouteHosts, ServerPorts, Servers
+from steersman.views.listeners import Admission, Callee, Claims, Doors, InboundPorts, OutboundPorts, RouteHosts, ServerPorts, Servers
 from steersman.views.scopes import Catchment, Outbound, Router
 
 
@@ -50,6 +50,12 @@ OUTBOUNDS: Derived[str, Outbound | None] = Derived("outbounds")
 
 ROUTERS: Derived[str, Router | None] = Derived("routers")
 """By node id: the scope of a router's listeners and routes; None for any other."""
+
+CALLEES: Derived[ServiceKey, tuple[Callee, ...]] = Derived("callees")
+"""By number of the port; empty where there is no such service."""
+
+CALLABLE: Derived[str, tuple[Callee, ...]] = Derived("callable")
+"""By the client's namespace: all that it may call, sorted by the cluster's name."""
 
 CLAIMS: Derived[tuple[ServiceKey, Catchment], Claims] = Derived("claims")
 """What one service asks for; OUTBOUND_PORTS settles who gets it."""

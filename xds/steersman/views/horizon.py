@@ -6,6 +6,7 @@ import msgspec
 
 from steersman.model.ids import ClusterID
 from steersman.model.mesh import Horizon, MeshService, Standpoint
+from steersman.views.listeners import Callee
 
 UNKNOWN_CLUSTER = ClusterID("(unknown)")
 """Stands in a horizon for the cluster of a proxy that didn't name one: nothing is local to it."""
@@ -31,7 +32,7 @@ def node_of(standpoint: Standpoint) -> str:
     return f"{standpoint.cluster}/{standpoint.node}" if standpoint.node else ""
 
 
-def narrowed(horizon: Horizon, service: MeshService) -> Horizon:
+def narrowed(horizon: Horizon, service: MeshService | Callee) -> Horizon:
     """The horizon without what doesn't matter for this service: proxies of many clusters and nodes share it then."""
     return localised(horizon, cluster=service.cluster_local, node=service.node_local)
 

@@ -4,6 +4,7 @@ Each listener is a key of its own that says all of it, so that proxies that stan
 equal.
 """
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -100,6 +101,24 @@ class RefusedServer(Row, frozen=True, kw_only=True):
     host: str = ""
     service: ServicePortKey | None = None
     holder: ObjectKey | None = None
+
+
+class Callee(Row, frozen=True, kw_only=True):
+    """A port of a service as clients call it, wherever they stand. `cluster`: the name of the one that leads there. `hosts`: of an HTTP
+    port, every Host that names it, with and without the number, but for the bare name, which only clients of its own namespace may use.
+    `external`: its endpoints are the proxy's to resolve. `cluster_local`, `node_local`: see MeshService."""
+
+    port: ServicePortKey
+    cluster: str
+    hosts: tuple[str, ...]
+    external: bool
+    cluster_local: bool
+    node_local: bool
+
+    @property
+    def authority(self) -> str:
+        """HOST:PORT, in full; only of an HTTP port."""
+        return self.hosts[1]
 
 
 class VirtualHost(NamedTuple):
@@ -270,3 +289,9 @@ class Servers(Row, frozen=True, kw_only=True):
     def passthrough(self) -> tuple[PassthroughService, ...]:
         """What needs a passthrough cluster, by SNI, each once."""
         return tuple(sorted({service for port in self.ports for service in port.passthrough}, key=lambda service: service.sni))
+
+
+def with_and_without(port: int, hosts: Iterable[str]) -> Iterator[str]:
+    for host in hosts:
+        yield host
+        yield f"{host}:{port}"

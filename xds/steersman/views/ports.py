@@ -1,6 +1,5 @@
 """Who gets which outbound listener: services ask (claims), one listener answers on each address and port, and the older service wins."""
 
-from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 import msgspec
@@ -9,12 +8,11 @@ from steersman.graph import Reader
 from steersman.model.config import OutboundTrafficPolicy
 from steersman.model.ids import IPFamily, ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, MeshService, Rule, ServicePort
-from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
-from steersman.names import INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT, outbound_cluster, short_hosts
+from steersman.names import INBOUND_CAPTURE_PORT, OUTBOUND_CAPTURE_PORT
 from steersman.registry.collections import CELL_INDEX, CELLS, MESH_SERVICES, PROXIES, VIPS, VISIBLE_SERVICES, CellKey
 from steersman.registry.mesh import mesh_of
-from steersman.views.collections import CLAIMS, INBOUNDS, OUTBOUND_PORTS, STANDPOINTS, VERDICTS, VerdictKey
+from steersman.views.collections import CALLEES, CLAIMS, INBOUNDS, OUTBOUND_PORTS, STANDPOINTS, VERDICTS, VerdictKey
 from steersman.views.horizon import UNKNOWN_CLUSTER, narrowed
 from steersman.views.inbound import LOWEST_UNPRIVILEGED, interception_of, is_sidecar
 from steersman.views.listeners import (
@@ -29,6 +27,7 @@ from steersman.views.listeners import (
     RouteHosts,
     TCPListener,
     VirtualHost,
+    with_and_without,
 )
 from steersman.views.scopes import Catchment, Outbound
 
@@ -83,18 +82,21 @@ def claims_of(read: Reader, key: tuple[ServiceKey, Catchment]) -> Claims:
     refused: list[Refused] = []
     bound = caught.interception is Interception.NONE
     addresses = tuple(address for address in read(VIPS, (name, caught.cluster)) if family_of(address) in caught.families)
-    domains = (*short_hosts(name, mesh_of(read).domain, ""), *map(bracketed, addresses))
+    written = tuple(map(bracketed, addresses))
+    callees = {callee.port.port: callee for callee in read(CALLEES, name)}
     found_at = bound or service.headless or service.external_name or addresses
     for port in service.ports:
-        asker = ServicePortKey(service.key.namespace, service.key.name, port.port)
-        if port.protocol is Protocol.UDP:
+        callee = callees.get(port.port)
+        if callee is None:
+            asker = ServicePortKey(service.key.namespace, service.key.name, port.port)
             refused.append(Refused(service=asker, reason=Refusal.NOT_PROXIED))
             continue
+        asker, cluster = callee.port, callee.cluster
         if not found_at or (service.external_name and not port.protocol.is_http and not bound):
             refused.append(Refused(service=asker, reason=Refusal.NO_ADDRESS))
-        cluster = outbound_cluster(port.port, service.hostname)
         if port.protocol.is_http:
-            host = VirtualHost(f"{service.hostname}:{port.port}", cluster, tuple(with_and_without(port.port, domains)))
+            domains = (*callee.hosts, *with_and_without(port.port, written))
+            host = VirtualHost(callee.authority, cluster, domains)
             http.append(HTTPClaim(asker, host))
         elif bound:
             named.append((asker, cluster, addresses[0] if addresses else ""))
@@ -225,12 +227,6 @@ def route_hosts_of(read: Reader, key: tuple[Outbound, int]) -> RouteHosts:
 def _with_holders(refused: list[Refused], claims: tuple[HTTPClaim, ...]) -> tuple[Refused, ...]:
     holders = {domain: claim.service for claim in reversed(claims) for domain in claim.host.domains} if refused else {}
     return tuple(msgspec.structs.replace(item, holder=holders.get(item.at)) for item in refused)
-
-
-def with_and_without(port: int, hosts: Iterable[str]) -> Iterator[str]:
-    for host in hosts:
-        yield host
-        yield f"{host}:{port}"
 
 
 def bracketed(address: str) -> str:
