@@ -33,29 +33,37 @@ def assignment(read: Reader, name: str, key: SeenKey, seen: SplitHorizon) -> Res
     """What is seen of a service port, as ClusterLoadAssignment: one LocalityLbEndpoints for each group of the view that has endpoints, in
     its order: locality; direct endpoints; gateways; weight; priority.
 
-    Parts: cells' bytes, shared with every other assignment that holds the cell, and between them what is this one's own.
+    Parts: cells' bytes, shared with every other assignment that holds the cell; gateways, shared with every other in which they weigh as
+    much; and between them what is this one's own.
     """
     frame = _frame(seen.arrangement)
     weights, scale = seen.weights, seen.scale
-    behind = [b""] * len(frame.groups)
+    behind: list[list[bytes]] = [[] for _ in frame.groups]
     totals = [0] * len(frame.groups)
     for front, home, share in zip(frame.fronts, seen.homes, seen.shares, strict=True):
         place, gateway = front[home]
-        behind[place] += field(2, gateway + weight_field(4, share))
+        behind[place].append(_weighing(gateway, share))
         totals[place] += share
     parts: list[bytes] = []
     own = field(1, name.encode())
     for place, (locality, direct, positions, priority) in enumerate(frame.groups):
-        if not direct and not behind[place]:
+        standing = behind[place]
+        if direct:
+            standing.insert(0, _direct(read, key, direct, seen))
+        elif not standing:
             continue
-        standing = _direct(read, key, direct, seen)
-        total = totals[place] + scale * sum([weights[position] for position in positions])
-        end = behind[place] + weight_field(3, total) + priority
-        own += b"\x12" + varint(len(locality) + len(standing) + len(end)) + locality
-        parts += (own, standing) if standing else (own,)
+        end = weight_field(3, totals[place] + scale * sum([weights[position] for position in positions])) + priority
+        own += b"\x12" + varint(len(locality) + sum(map(len, standing)) + len(end)) + locality
+        parts += (own, *standing)
         own = end
     parts.append(own)
     return of_parts(name, parts)
+
+
+@lru_cache(maxsize=1 << 14)
+def _weighing(gateway: bytes, weight: int) -> bytes:
+    """A gateway as LocalityLbEndpoints.lb_endpoints. Equal ones are one object: each stands in the assignments of thousands of services."""
+    return field(2, gateway + weight_field(4, weight))
 
 
 class _Group(NamedTuple):
