@@ -26,7 +26,6 @@ from steersman.registry.collections import (
     CLUSTER_TRUST,
     CLUSTERS,
     ENDPOINT_SOURCES,
-    FAMILY_PODS,
     GATEWAY_ADDRESSES,
     GATEWAYS,
     GATEWAYS_IN,
@@ -65,6 +64,7 @@ from steersman.registry.collections import (
     SOURCE_CELLS,
     SOURCE_IDENTITIES,
     TABLES,
+    TWINS,
     VIPS,
     VISIBLE_SERVICES,
     WORKLOADS,
@@ -283,14 +283,14 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(WORKLOADS, workloads.workload, reads=(HOSTS, CLUSTER_NETWORKS, CIDR_NETWORKS), of=PODS)
 
     # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
-    # slices --> FAMILY_PODS --.
+    # slices --> TWINS --------.
     # slices ------------------+--> SLICE_ENDPOINTS
     # WORKLOADS ---------------+--> POD_ENDPOINTS
     placing = (WORKLOADS, PODS, NODES, CLUSTER_NETWORKS, CIDR_NETWORKS)
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
-    graph.derive(FAMILY_PODS, endpoints.family_pods, reads=(SLICES_OF_FAMILY, SLICES))
-    graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, FAMILY_PODS, *placing))
-    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, MESH_SERVICES, FAMILY_PODS, *placing))
+    graph.derive(TWINS, endpoints.twins, reads=(SLICES_OF_FAMILY, SLICES))
+    graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, TWINS, *placing))
+    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
 
     # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
     graph.derive(NETWORKS, networks.networks, reads=(MESH, NETWORK_SERVICES, SERVICES))

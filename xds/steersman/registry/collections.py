@@ -209,8 +209,8 @@ NETWORKS: Derived[str, tuple[NetworkID, ...]] = Derived("networks")
 WORKLOADS: Derived[ObjectKey, Workload | None] = Derived("workloads")
 """By Pod; None where there is none, or it has run to its end. Most of what happens to a Pod changes nothing here."""
 
-FAMILY_PODS: Derived[FamilyKey, frozenset[str]] = Derived("family_pods")
-"""Of a Service with EndpointSlices of both families: the Pods that stand ready in those of this family."""
+TWINS: Derived[ObjectKey, frozenset[str]] = Derived("twins")
+"""Of a Service with EndpointSlices of both families: the Pods that stand ready in those of either."""
 
 ENDPOINT_SOURCES: Derived[ObjectKey, tuple[ObjectRef, ...]] = Derived("endpoint_sources")
 """By a cluster's Service: what lists its endpoints, as keys of SOURCE_CELLS."""

@@ -1,6 +1,6 @@
 """What each EndpointSlice, or each Service's Pods, contributes: endpoints, and entries that are none for anyone, with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -14,7 +14,6 @@ from steersman.registry.addresses import Address, canonical_family, parse_addres
 from steersman.registry.collections import (
     CIDR_NETWORKS,
     CLUSTERS,
-    FAMILY_PODS,
     MESH_SERVICES,
     POD_ENDPOINTS,
     PODS,
@@ -24,6 +23,7 @@ from steersman.registry.collections import (
     SLICES,
     SLICES_OF,
     SLICES_OF_FAMILY,
+    TWINS,
     WORKLOADS,
     FamilyKey,
     LabelKey,
@@ -269,8 +269,7 @@ class _Placing:
         self.session = mesh_service is not None and mesh_service.session
         self.node_local = service.node_local
         self.first = first_family(service)
-        by_v4, by_v6 = (read(FAMILY_PODS, FamilyKey(service.key, family)) for family in IPFamily)
-        self.twins = by_v4 & by_v6
+        self.twins = read(TWINS, service.key)
 
     def traits(self, workload: Workload, family: IPFamily, twin: Twin) -> Traits:
         node = f"{workload.cluster}/{workload.node}" if self.node_local else ""
@@ -295,19 +294,22 @@ def first_family(service: Service) -> IPFamily:
     return address.family if address is not None else IPFamily.IPV4
 
 
-def family_pods(read: Reader, key: FamilyKey) -> frozenset[str]:
-    """The names of the Pods that stand, ready, in a Service's slices of one family. Empty, and cheap, for a Service of one family only."""
-    service, family = key
-    found: set[str] = set()
-    if read(SLICES_OF_FAMILY, FamilyKey(service, _OTHER[family])):
-        for piece_key in read(SLICES_OF_FAMILY, key):
-            piece = read(SLICES, piece_key)
-            if piece is not None:
-                found.update(entry.pod for entry in piece.endpoints if entry.pod and entry.ready and not entry.flaw)
-    return frozenset(found)
+def twins(read: Reader, service: ObjectKey) -> frozenset[str]:
+    """The names of the Pods that stand, ready, in a Service's slices of both families. Of a Service of one family no slice is read."""
+    of_v6 = read(SLICES_OF_FAMILY, FamilyKey(service, IPFamily.IPV6))
+    of_v4 = read(SLICES_OF_FAMILY, FamilyKey(service, IPFamily.IPV4)) if of_v6 else ()
+    return frozenset(_ready_in(read, of_v4)).intersection(_ready_in(read, of_v6)) if of_v4 else _NO_PODS
 
 
-_OTHER = {IPFamily.IPV4: IPFamily.IPV6, IPFamily.IPV6: IPFamily.IPV4}
+_NO_PODS: frozenset[str] = frozenset()
+"""Nearly every Service's: one for all."""
+
+
+def _ready_in(read: Reader, slices: Iterable[ObjectKey]) -> Iterator[str]:
+    for key in slices:
+        piece = read(SLICES, key)
+        if piece is not None:
+            yield from (entry.pod for entry in piece.endpoints if entry.pod and entry.ready and not entry.flaw)
 
 
 # -- a Service without EndpointSlices -----------------------------------------------------------------------------------------
