@@ -17,15 +17,26 @@ from steersman import __version__
 from steersman.cli import COMMANDS, _parser, main
 from tests.cli.conftest import steersman
 
-NAMES = ("serve", "render", "bootstrap", "clusters", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "lab")
+NAMES = ("serve", "render", "bootstrap", "clusters", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "remote-secret", "lab")
 
 
 async def test_help_lists_every_command() -> None:
     ran = await steersman("--help")
     assert ran.code == 0
-    for name in ("serve", "render", "bootstrap", "clusters", "proxies (ps)", "proxy-config (pc)", "explain", "doctor", "lab"):
+    for name in (
+        "serve",
+        "render",
+        "bootstrap",
+        "clusters",
+        "proxies (ps)",
+        "proxy-config (pc)",
+        "explain",
+        "doctor",
+        "remote-secret",
+        "lab",
+    ):
         assert f"\n    {name} " in ran.out or f"\n    {name}\n" in ran.out
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,6 +88,8 @@ async def test_the_version_is_told() -> None:
         (("explain", "reviews"), "PROXY is missing"),
         (("explain", "-c", "x.yaml", "reviews"), "-c FILE and --node NODE.yaml go together"),
         (("explain", "-c", "x.yaml", "--node", "n.yaml", "client", "reviews"), "leave PROXY and --server out"),
+        (("remote-secret",), "the following arguments are required: --name"),
+        (("remote-secret", "--name", "x", "--kubeconfig", "/nowhere"), "/nowhere: it can't be read: No such file or directory"),
         (("bootstrap",), "the following arguments are required: --id"),
         (("bootstrap", "--id", "x", "--xds", "nowhere"), "xds address: got 'nowhere', expected HOST:PORT"),
         (("bootstrap", "--id", "x", "--label", "app"), "--label: got 'app', expected KEY=VALUE"),

@@ -1,18 +1,33 @@
-"""What a cluster's administrator is asked to allow is what is read, and no more."""
+"""What a cluster's administrator is asked to allow is what is done, and no more."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from steersman.sources.kube.resources import RESOURCES
+from steersman.sources.kube.rights import READER, account_objects
+from tests.sources.kube.test_source import followed, source_of, written
+from tests.support.apiserver.double import Double
+from tests.support.apiserver.kinds import definition_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_role_allows_what_is_read_and_no_more() -> None:
-    (role,) = [
-        one for one in yaml.safe_load_all((ROOT / "config" / "kubernetes" / "rbac.yaml").read_text()) if one["kind"] == "ClusterRole"
-    ]
-    allowed = {(group, plural) for rule in role["rules"] for group in rule["apiGroups"] for plural in rule["resources"]}
-    assert allowed == {(resource.group, resource.plural) for resource in RESOURCES}
-    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+def manifests(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((ROOT / "config" / "kubernetes" / name).read_text()))
+
+
+def test_what_remote_secret_makes_is_what_the_file_has() -> None:
+    assert manifests("rbac.yaml") == list(account_objects(READER))
+
+
+async def test_every_right_is_used_and_no_other_is_needed(double: Double, tmp_path: Path) -> None:
+    """By what is asked of a server with WatchList, and of one without."""
+    double.apply(definition_of("networking.istio.io", ("v1",), "gateways", "Gateway"))
+    for watch_list in (True, False):
+        double.manners.watch_list = watch_list
+        async with followed(source_of(written(tmp_path / "kubeconfig", double))):
+            pass
+    (role,) = [one for one in manifests("rbac.yaml") if one["kind"] == "ClusterRole"]
+    allowed = {(verb, plural) for rule in role["rules"] for plural in rule["resources"] for verb in rule["verbs"]}
+    assert {(one.verb, one.resource) for one in double.requests() if one.verb != "discover"} == allowed

@@ -87,6 +87,10 @@ class Client:
             text = body.decode() if "Content-Encoding" not in response.headers else ""
             return Answer(response.status, response.headers, text)
 
+    async def post(self, path: str, body: Any) -> Answer:
+        async with self._session.post(self._cluster.url + path, json=body, headers=self._headers(None)) as response:
+            return Answer(response.status, response.headers, (await response.read()).decode())
+
     @asynccontextmanager
     async def watch(self, path: str, **query: Any) -> AsyncIterator[Stream]:
         """A stream that was answered with 200."""

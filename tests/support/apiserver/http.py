@@ -18,6 +18,7 @@ class Asked(NamedTuple):
     path: tuple[str, ...]
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class Connection:
@@ -36,11 +37,10 @@ class Connection:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
-        if length := int(headers.get("content-length", "0")):
-            await self._reader.readexactly(length)
+        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         url = urlsplit(target)
         path = tuple(unquote(part) for part in url.path.split("/") if part)
-        return Asked(method, path, dict(parse_qsl(url.query, keep_blank_values=True)), headers)
+        return Asked(method, path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body)
 
     async def closed(self) -> None:
         """Returns when the client closes."""

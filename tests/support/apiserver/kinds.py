@@ -54,6 +54,12 @@ BUILT_IN = (
     DEFINITIONS,
 )
 
+ACCOUNTS = Resource("", ("v1",), "serviceaccounts", "ServiceAccount")
+ROLES = Resource("rbac.authorization.k8s.io", ("v1",), "clusterroles", "ClusterRole", namespaced=False)
+BINDINGS = Resource("rbac.authorization.k8s.io", ("v1",), "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
+AUTHORITY = (ACCOUNTS, ROLES, BINDINGS)
+"""Who may do what: made by administrators, read by no mesh."""
+
 
 def defined_by(definition: Object) -> Resource:
     """The resource of a CustomResourceDefinition."""

@@ -14,8 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from steersman.sources.kube.rights import reading_rules
 from tests.support.apiserver.double import ADDRESS, kubeconfig
-from tests.support.apiserver.kinds import BUILT_IN, DEFINITIONS, Object, Resource, defined_by
+from tests.support.apiserver.kinds import AUTHORITY, BUILT_IN, DEFINITIONS, Object, Resource, defined_by
 from tests.support.apiserver.tls import ClusterCA
 from tests.support.running import free_port
 
@@ -24,9 +25,6 @@ ADMIN = "the-administrator"
 PATIENCE = 60.0
 """Seconds in which the API server has to come up, on the slowest of machines."""
 ACCOUNT = "steersman"
-ROLES = Resource("rbac.authorization.k8s.io", ("v1",), "clusterroles", "ClusterRole", namespaced=False)
-BINDINGS = Resource("rbac.authorization.k8s.io", ("v1",), "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
-ACCOUNTS = Resource("", ("v1",), "serviceaccounts", "ServiceAccount")
 READ = ("get", "list", "watch")
 
 
@@ -47,7 +45,7 @@ def assets() -> Path:
 class Real:
     """A running API server, of which the same can be asked and done as of the double. Its address stays the same over restarts.
 
-    Its clients are a ServiceAccount that may read everything that a mesh needs, until it is forbidden.
+    Its clients are a ServiceAccount that may do with what Steersman reads what `config/kubernetes/rbac.yaml` grants, until it is forbidden.
     """
 
     def __init__(self, directory: Path, address: str = ADDRESS) -> None:
@@ -58,9 +56,8 @@ class Real:
         self._assets = assets()
         self._etcd_port, self._peer_port = free_port(address), free_port(address)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._resources = {resource.kind: resource for resource in (*BUILT_IN, ROLES, BINDINGS, ACCOUNTS)}
+        self._resources = {resource.kind: resource for resource in (*BUILT_IN, *AUTHORITY)}
         self.admin = ADMIN
-        self._groups = ["networking.istio.io"]
         self._forbidden: set[tuple[str, str]] = set()
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "ca.crt").write_bytes(self.ca.pem)
@@ -227,9 +224,7 @@ class Real:
         if resource.id == DEFINITIONS.id:
             defined = self._resources[value["spec"]["names"]["kind"]] = defined_by(value)
             self._until_served(defined)
-            if defined.group not in self._groups:
-                self._groups.append(defined.group)
-                self.apply(self._role())
+            self.apply(self._role())
         return done
 
     def _until_served(self, resource: Resource) -> None:
@@ -271,12 +266,15 @@ class Real:
         self.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": "kube-system"}})
 
     def _role(self) -> Object:
-        watched = [*BUILT_IN, *(Resource(group, (), "*", "") for group in self._groups)]
+        """What `config/kubernetes/rbac.yaml` grants, and to look at what Steersman doesn't read."""
+        granted = [(group, name, rule["verbs"]) for rule in reading_rules() for group in rule["apiGroups"] for name in rule["resources"]]
+        known = {(group, name) for group, name, _ in granted}
+        granted += [(one.group, one.plural, READ) for one in self._resources.values() if one.id not in known and one not in AUTHORITY]
         rules = []
-        for resource in watched:
-            verbs = [verb for verb in READ if not {(verb, resource.plural), ("*", resource.plural)} & self._forbidden]
+        for group, name, wanted in granted:
+            verbs = [verb for verb in wanted if not {(verb, name), ("*", name)} & self._forbidden]
             if verbs:
-                rules.append({"apiGroups": [resource.group], "resources": [resource.plural], "verbs": verbs})
+                rules.append({"apiGroups": [group], "resources": [name], "verbs": verbs})
         return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": ACCOUNT}, "rules": rules}
 
     # -- over HTTP ------------------------------------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from tests.support.apiserver import answers
+from tests.support.apiserver import answers, tokens
 from tests.support.apiserver.answers import encoded
 from tests.support.apiserver.faults import Answer, Cut, Fault, Late, Silent, Where
 from tests.support.apiserver.http import Asked, Connection
 from tests.support.apiserver.kinds import Object, Resource
 from tests.support.apiserver.selectors import Matches, fields_match, labels_match
-from tests.support.apiserver.store import Event, Store, Stored
+from tests.support.apiserver.store import Event, Refused, Store, Stored
 from tests.support.apiserver.watching import Watch
 
 SILENCE = 3600.0
@@ -47,7 +47,7 @@ class Manners:
 
 
 class Request(NamedTuple):
-    """One that came. `at`: monotonic seconds. `verb`: get, list, watch, or discover. `resource`: plural, "" for discovery."""
+    """One that came. `at`: monotonic seconds. `verb`: get, list, watch, create, or discover. `resource`: plural, "" for discovery."""
 
     at: float
     verb: str
@@ -194,6 +194,8 @@ class Server:
             await self._say(connection, answers.unauthorized())
         elif plural and not self.access.may(user, verb, plural):
             await self._say(connection, answers.forbidden(user, verb, meant.group, plural, meant.name))
+        elif verb == "create" and plural:
+            await self._create(connection, asked, meant)
         elif resource is None:
             await self._discover(connection, asked, meant)
         elif verb == "watch":
@@ -224,6 +226,8 @@ class Server:
             resource = None
         watched = asked.query.get("watch") in ("1", "true")
         verb, name = ("get", names[0]) if names else ("watch" if watched else "list", "")
+        if asked.method == "POST":
+            verb, plural = "create", "/".join((plural, *names[1:]))
         return _Meant(verb, group, version, plural, resource, namespace, name)
 
     def _fault(self, verb: str, plural: str) -> Fault | None:
@@ -249,6 +253,18 @@ class Server:
             await self._say(connection, answers.unknown_resource())
         else:
             await connection.answer(404, answers.NOT_FOUND, "text/plain; charset=utf-8", {}, packed=False)
+
+    async def _create(self, connection: Connection, asked: Asked, meant: "_Meant") -> None:
+        try:
+            if meant.plural == "serviceaccounts/token":
+                made = tokens.request(self.store, self.access.tokens, (meant.namespace, meant.name), msgspec.json.decode(asked.body))
+            else:
+                assert meant.resource is not None, f"no {meant.plural} is served"
+                made = self.store.create(meant.resource, msgspec.json.decode(asked.body))
+        except Refused as refused:
+            await self._say(connection, answers.status(refused.code, refused.reason, str(refused)))
+        else:
+            await connection.answer(201, encoded(made), "application/json", {}, packed=False)
 
     # -- get and list ---------------------------------------------------------------------------------------------------------
 

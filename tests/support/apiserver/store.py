@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.support.apiserver.kinds import BUILT_IN, DEFINITIONS, Object, Resource, defined_by
+from tests.support.apiserver.kinds import AUTHORITY, BUILT_IN, DEFINITIONS, Object, Resource, defined_by
 
 ObjectName = tuple[str, str]
 """(namespace, name)."""
@@ -74,11 +74,11 @@ class Store:
     def __init__(self, *, first: int = 1000, seed: int = 1, capacity: int | None = None) -> None:
         self.capacity = capacity
         self.rv = self.oldest = self.compacted = first
-        self.resources = {resource.id: resource for resource in BUILT_IN}
+        self.resources = {resource.id: resource for resource in (*BUILT_IN, *AUTHORITY)}
         self.told: list[Callable[[Event], None]] = []
         self.redefined: list[Callable[[Resource, Resource | None], None]] = []
         self._random = random.Random(seed)
-        self._objects: dict[tuple[str, str], dict[ObjectName, Stored]] = {resource.id: {} for resource in BUILT_IN}
+        self._objects: dict[tuple[str, str], dict[ObjectName, Stored]] = {resource_id: {} for resource_id in self.resources}
         self._history: list[Event] = []
         for name in ("kube-system", "default"):
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})

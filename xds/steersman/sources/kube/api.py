@@ -113,25 +113,29 @@ class Api:
                 await old.retire()
 
     @asynccontextmanager
-    async def request(self, path: str, query: Query = ()) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, of which only the head has come. Raises Unreachable where there is none."""
+    async def request(
+        self, path: str, query: Query = (), *, method: str = "GET", body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, of which only the head has come. `body`: JSON. Raises Unreachable where there is none."""
         session = self._session
         assert session is not None
         session.running += 1
         try:
-            async with await self._opened(session, path, query) as response:
+            async with await self._opened(session, URL(f"{session.credentials.server}{path}").with_query(query), method, body) as response:
                 yield response
         finally:
             session.running -= 1
             await session.release()
 
-    async def _opened(self, session: _Session, path: str, query: Query) -> aiohttp.ClientResponse:
+    async def _opened(self, session: _Session, url: URL, method: str, body: bytes | None) -> aiohttp.ClientResponse:
         credentials = session.credentials
         try:
             async with asyncio.timeout(self._timing.answer):
-                return await session.client.get(
-                    URL(f"{credentials.server}{path}").with_query(query),
-                    headers=await credentials.headers(),
+                return await session.client.request(
+                    method,
+                    url,
+                    data=body,
+                    headers={**await credentials.headers(), **({"Content-Type": "application/json"} if body is not None else {})},
                     server_hostname=credentials.server_name or None,
                     proxy=credentials.proxy or None,
                     allow_redirects=False,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from steersman.model.clusters import ClusterState
 from steersman.model.facts import Finding, Severity
 from steersman.sources.kube.reflector import Standing
+from steersman.sources.kube.rights import verbs_on
 from steersman.sources.kube.state import ClusterStatus, ResourceStatus
 
 _STATES = {
@@ -51,6 +52,7 @@ def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
 def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
     group = resource.name.partition(".")[2]
     plural = resource.name.partition(".")[0]
+    verbs = ", ".join(f'"{verb}"' for verb in verbs_on(plural))
     without = "what it told before stands" if resource.whole else "the mesh is served without them"
     return Finding(
         id="resource-forbidden",
@@ -58,7 +60,7 @@ def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> F
         object=f"Resource {status.cluster}/{resource.name}",
         place=place,
         cause=f"Steersman may not read the cluster's {plural}, so {without} ({resource.problem})",
-        remedy=f'add this rule to its ClusterRole: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["get", "list", "watch"]}}',
+        remedy=f'add this rule to its ClusterRole: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: [{verbs}]}}',
     )
 
 

@@ -3,7 +3,7 @@
 Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,22 +37,43 @@ def chosen(config: object, context: str, place: str, base: Path) -> Kubeconfig:
     server = _text(cluster.get("server"), f"{place}: server")
     if not server.startswith(("https://", "http://")):
         raise BadKubeconfig(f"{place}: the cluster of context {name} has server {server!r}; expected a URL of http or https")
-    for mapping, paths in ((cluster, _CLUSTER_PATHS), (user, _USER_PATHS)):
-        for key in paths:
-            if path := _text(mapping.get(key), f"{place}: {key}"):
-                mapping[key] = str(base / path)
-    for mapping, keys in ((cluster, _CLUSTER_TEXTS), (user, _USER_TEXTS)):
+    for mapping, keys in ((cluster, (*_CLUSTER_PATHS, *_CLUSTER_TEXTS)), (user, (*_USER_PATHS, *_USER_TEXTS))):
         for key in keys:
             _text(mapping.get(key), f"{place}: {key}")
-    command = user.get("exec")
-    if isinstance(command, Mapping) and "/" in str(command.get("command", "")):
-        user["exec"] = {**command, "command": str(base / str(command["command"]))}
     return {
         "current-context": _NAME,
         "contexts": [{"name": _NAME, "context": {"cluster": _NAME, "user": _NAME}}],
-        "clusters": [{"name": _NAME, "cluster": cluster}],
-        "users": [{"name": _NAME, "user": user}],
+        "clusters": [{"name": _NAME, "cluster": _absolute(cluster, _CLUSTER_PATHS, base)}],
+        "users": [{"name": _NAME, "user": _absolute(user, _USER_PATHS, base)}],
     }
+
+
+def merged(configs: Sequence[tuple[object, Path]]) -> Kubeconfig:
+    """Several kubeconfigs as one, as kubectl takes those of $KUBECONFIG: of two entries of one name, and of two current contexts, the first
+    counts. Each comes with its directory, to which its paths are relative; they are absolute afterwards."""
+    found: Kubeconfig = {"current-context": "", "clusters": [], "contexts": [], "users": []}
+    for config, base in configs:
+        if not isinstance(config, Mapping):
+            continue
+        found["current-context"] = found["current-context"] or config.get("current-context") or ""
+        found["contexts"] += _entries(config, "contexts")
+        for key, inner, paths in (("clusters", "cluster", _CLUSTER_PATHS), ("users", "user", _USER_PATHS)):
+            found[key] += [{**entry, inner: _absolute(entry.get(inner), paths, base)} for entry in _entries(config, key)]
+    return found
+
+
+def _absolute(value: object, paths: Sequence[str], base: Path) -> object:
+    """This cluster or user with absolute paths; what is no mapping stays, and is told of when it is chosen."""
+    if not isinstance(value, Mapping):
+        return value
+    found: dict[str, Any] = dict(value)
+    for key in paths:
+        if isinstance(path := found.get(key), str) and path:
+            found[key] = str(base / path)
+    command = found.get("exec")
+    if isinstance(command, Mapping) and "/" in str(command.get("command", "")):
+        found["exec"] = {**command, "command": str(base / str(command["command"]))}
+    return found
 
 
 def _mapping(value: object, place: str, what: str) -> Mapping[str, Any]:
