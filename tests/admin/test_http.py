@@ -33,6 +33,11 @@ async def test_ready_says_yes_or_why_not(site: Site, state: FakeState) -> None:
     )
 
 
+async def test_a_server_that_is_not_ready_lives(site: Site, state: FakeState) -> None:
+    state.unready = ["files source east has not told everything yet"]
+    assert (await site.get("/live"))[::2] == (200, "live\n")
+
+
 async def test_the_index_lists_every_page_and_every_proxy(site: Site) -> None:
     for path in ("/debug/", "/debug", "/"):
         answer = await site.get(path)
@@ -47,7 +52,7 @@ async def test_the_index_lists_every_page_and_every_proxy(site: Site) -> None:
 
 async def test_each_page_of_the_index_that_needs_no_parameter_answers(site: Site) -> None:
     plain = [page for page, _ in PAGES if "?" not in page]
-    assert len(plain) == 6
+    assert len(plain) == 7
     assert {(await site.get(page)).status for page in plain} == {200}
 
 

@@ -37,6 +37,7 @@ class _Site:
         application = web.Application(middlewares=[self._errors])
         application.router.add_get("/", self.index)
         application.router.add_get("/ready", self.ready)
+        application.router.add_get("/live", self.live)
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/debug", self.index)
         application.router.add_get("/debug/", self.index)
@@ -52,6 +53,10 @@ class _Site:
         """200 when the server is ready; 503, and why not, line by line."""
         reasons = self._state.not_ready()
         return web.Response(status=503 if reasons else 200, text="".join(f"{line}\n" for line in reasons or ("ready",)))
+
+    async def live(self, request: web.Request) -> web.Response:
+        """200 as long as the event loop goes round. Nothing else that may be wrong would be mended by a restart."""
+        return web.Response(text="live\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
         body, content_type = await self._metrics.scrape(request.headers.get("Accept", ""))

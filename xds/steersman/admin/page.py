@@ -12,6 +12,7 @@ SHOWN = 200
 
 PAGES = (
     ("/ready", "200 when the server is ready, else 503 and why not"),
+    ("/live", "200 as long as the server answers at all, ready or not"),
     ("/metrics", "figures for Prometheus: steersman_*, and pilot_* where Istio has the same"),
     ("/debug/proxies", "every open stream, and how far its proxy is with each type; ?proxy=NAME for one"),
     ("/debug/config_dump?proxy=NAME", "the resources that a proxy stands to be sent; &type=cds,eds,lds,rds,sds for some"),
