@@ -382,7 +382,7 @@ def test_403_is_a_state_that_is_looked_at_again_and_resumes() -> None:
         assert 'cannot watch resource "pods"' in told.reflector.problem
         pause = told.next()
         assert isinstance(pause, Pause)
-        assert pause.until - told.now <= TIMING.backoff_last
+        assert pause.until - told.now <= TIMING.missing
         told.now = pause.until
     assert told.asked() == "WATCH /api/v1/pods resourceVersion=10"
     told.opened()

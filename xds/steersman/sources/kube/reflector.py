@@ -309,7 +309,7 @@ class Reflector:
             case 404:
                 self._not_found(now, told)
             case 403 if self.version:
-                self._fail(now, Standing.FORBIDDEN, told)
+                self._fail(now, Standing.FORBIDDEN, told, at_most=self._timing.missing)
             case 403:  # discovery itself: the versions are tried one after the other
                 self._grope()
             case _:
