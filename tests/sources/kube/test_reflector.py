@@ -421,6 +421,7 @@ def test_a_server_that_answers_again_is_asked_soon_but_not_where_it_said_no() ->
     assert told.asked() == "PAUSE 0.25"
     told.after(1)
     told.next()
+    assert told.reflector.failures == 0, "the outage that is over would make the next, short one long"
     told.refused(403, status(403))
     before = told.asked()
     told.reflector.wake(told.now)

@@ -1,6 +1,7 @@
 """A cluster's API followed through a socket: what is told first, what changes, what goes wrong and heals."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -290,6 +291,23 @@ async def test_after_its_time_the_outage_policy_holds_until_the_cluster_is_back(
         double.start()
         await heard.until(lambda: outage() is OutagePolicy.KEEP)
         assert source.status().contact > contact
+
+
+async def test_an_outage_that_is_over_does_not_begin_again_while_its_end_is_doubted(double: Double, kubeconfig: Path) -> None:
+    """Not even where `after` is shorter than a quiet cluster is silent for."""
+    timing = replace(TIMING, heartbeat=10.0, grace=0.8)
+    source = source_of(kubeconfig, timing, outage=OutageSettings(policy=OutagePolicy.DROP, after=0.2))
+    async with followed(source) as heard:
+        double.stop()
+        await heard.until(lambda: heard.values[Kind.CLUSTER_STATE, EAST].outage is OutagePolicy.DROP)
+        double.start()
+        await heard.until(lambda: state_of(heard) is ClusterState.SYNCED)
+        told = [fact.value for facts in heard.batches for fact in facts if isinstance(fact, Upsert) and fact.kind is Kind.CLUSTER_STATE]
+        assert [outage for outage, _ in itertools.groupby(told, lambda health: health.outage)] == [
+            OutagePolicy.KEEP,
+            OutagePolicy.DROP,
+            OutagePolicy.KEEP,
+        ]
 
 
 async def test_a_cluster_that_was_never_reached_is_told_to_be_unreachable(double: Double, kubeconfig: Path) -> None:

@@ -354,8 +354,10 @@ class Reflector:
         self._not_before = min(self._not_before, now)
 
     def wake(self, now: float) -> None:
-        """The server answers again: no need to wait any longer, within a breath of each other."""
+        """The server answers again after it did not: no need to wait any longer, within a breath of each other, and what failed meanwhile
+        no longer counts: the next failure is a first one."""
         if self.standing in (Standing.UNREACHABLE, Standing.FAILING, Standing.UNAUTHORISED):
+            self.failures = 0
             self._not_before = min(self._not_before, now + self._random() * self._timing.backoff_first)
 
     # -- which version is served ----------------------------------------------------------------------------------------------

@@ -200,9 +200,10 @@ class KubeSource:
         self._state = state
 
     def _policy(self) -> OutagePolicy:
-        """What holds for the cluster's endpoints now."""
+        """What holds for the cluster's endpoints now. While all is well again, that this isn't believed yet is no silence."""
         silent = self._clock() - self._contact
-        out = self._state in OUTAGES and self._contact > 0 and silent >= self._outage.after
+        well_again = self._turned_at != math.inf
+        out = self._state in OUTAGES and not well_again and self._contact > 0 and silent >= self._outage.after
         return self._outage.policy if out else OutagePolicy.KEEP
 
     def _health_facts(self) -> list[Fact]:
