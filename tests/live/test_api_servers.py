@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -22,7 +22,7 @@ from tests.support.apiserver.client import Cluster
 from tests.support.apiserver.double import Double
 from tests.support.apiserver.kinds import definition_of
 from tests.support.apiserver.real import Real, found_assets
-from tests.support.live import ControlPlane, Workload, clusters, endpoints, envoys, eventually, refusals, warming
+from tests.support.live import ControlPlane, Workload, clusters, endpoints, envoys, eventually, of_endpoints, refusals, warming
 from tests.support.objects import endpoint, pod, slice_of
 from tests.support.ownnet import Placed, own_network
 from tests.support.running import Envoy, http_app
@@ -42,6 +42,13 @@ class World(NamedTuple):
     envoys: dict[str, Envoy]
     apis: dict[str, Cluster]
     applied: dict[str, Applied]
+
+    def another(self, name: str, **config: Any) -> ControlPlane:
+        """One more Steersman at the same API servers, with the same CA."""
+        directory = self.plane.directory / name
+        directory.mkdir()
+        ca = {"directory": str(self.plane.directory / ".steersman" / "ca")}
+        return ControlPlane(directory, _followed("../"), ca=ca, **config)
 
     def login(self, name: str) -> None:
         """Steersman's kubeconfig has the token that is good now."""
@@ -75,6 +82,11 @@ class World(NamedTuple):
         eventually(lambda: not self.troubles(), NOTICED)
 
 
+def _followed(where: str = "") -> dict[str, dict[str, object]]:
+    """The clusters of a configuration whose kubeconfigs are there."""
+    return {name: {**settings, "kubernetes": {"kubeconfig": f"{where}{name}.kubeconfig"}} for name, settings in CLUSTERS.items()}
+
+
 REAL = pytest.param("real", marks=pytest.mark.kube)
 
 
@@ -95,9 +107,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             base(applied[one.cluster], one)
             web(applied[one.cluster], one)
             stack.enter_context(http_app(one.web.app, TARGETS["http"]))
-        plane = ControlPlane(
-            directory, {name: {**settings, "kubernetes": {"kubeconfig": f"{name}.kubeconfig"}} for name, settings in CLUSTERS.items()}
-        )
+        plane = ControlPlane(directory, _followed())
         made_world = World(plane, {}, apis, applied)
         for name in apis:
             made_world.login(name)
@@ -148,29 +158,84 @@ def test_endpoints_follow_what_is_patched_in_a_pod(world: World) -> None:
     assert not load.failed
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_traffic_goes_on_while_an_api_server_is_gone_and_what_is_applied_afterwards_arrives(world: World, how: str) -> None:
+def test_traffic_goes_on_while_an_api_server_is_stopped_and_what_is_applied_afterwards_arrives(world: World) -> None:
     west = world.apis["west"]
-    harm, heal = (west.stop, west.start) if how == "killed" else (west.freeze, west.thaw)
     with Load(EAST.client) as load:
-        harm()
+        west.freeze()
         try:
             eventually(lambda: ("cluster-unreachable", "Cluster west") in world.troubles(), NOTICED)
             assert world.seen() == {HERE, THERE}
-            world.web(EAST)
-            world.sees(THERE)
-            crossing = load.answered
-            eventually(lambda: load.answered > crossing + 20)
-            world.web(EAST, EAST.web)
-            world.sees(HERE, THERE)
         finally:
-            heal()
+            west.thaw()
         world.well()
         world.web(WEST)
         world.sees(HERE)
         world.web(WEST, WEST.web)
         world.sees(HERE, THERE)
     assert not load.failed
+
+
+def test_an_api_server_that_is_killed_costs_what_its_outage_policy_says_and_is_followed_again_without_a_restart(world: World) -> None:
+    """Under the default, `keep`, and by two more Steersmen with the same API servers and CA, each with a client in east."""
+    west = world.apis["west"]
+    clients = {"keep": EAST.client, "demote": EAST.client._replace(number=6), "drop": EAST.client._replace(number=7)}
+    with ExitStack() as stack:
+        seen = {"keep": world.envoys[EAST.client.name]}
+        for policy in ("demote", "drop"):
+            plane = world.another(policy, outage={"policy": policy, "after": "1s"})
+            stack.callback(plane.stop)
+            seen[policy] = stack.enter_context(envoys(plane.start().ready(NOTICED), clients[policy]))[EAST.client.name]
+        both = {HERE: "0", THERE: "0"}
+        eventually(lambda: priorities(seen) == {"keep": both, "demote": both, "drop": both}, NOTICED)
+        keep, demote, drop = (stack.enter_context(Load(client)) for client in clients.values())
+        west.stop()
+        try:
+            behind = {"keep": both, "demote": {HERE: "0", THERE: "1"}, "drop": {HERE: "0"}}
+            eventually(lambda: priorities(seen) == behind, NOTICED)
+            sent = sent_there(seen["demote"])
+            more(demote)
+            assert sent_there(seen["demote"]) == sent
+            assert not drop.failed  # what comes next leaves it nothing
+
+            world.web(EAST)
+            eventually(
+                lambda: (
+                    {policy: set(one) for policy, one in priorities(seen).items()} == {"keep": {THERE}, "demote": {THERE}, "drop": set()}
+                )
+            )
+            more(keep)
+            more(demote)
+            world.web(EAST, EAST.web)
+            eventually(lambda: priorities(seen) == behind)
+        finally:
+            west.start()
+        eventually(lambda: priorities(seen) == {"keep": both, "demote": both, "drop": both}, NOTICED)
+        sent = sent_there(seen["drop"])
+        more(drop)
+        assert sent_there(seen["drop"]) > sent
+        world.web(WEST)
+        eventually(lambda: all(set(one) == {HERE} for one in priorities(seen).values()))
+        world.web(WEST, WEST.web)
+        eventually(lambda: priorities(seen) == {"keep": both, "demote": both, "drop": both})
+    assert not keep.failed
+    assert not demote.failed
+    assert drop.failed, "it was left without an endpoint"
+
+
+def priorities(seen: dict[str, Envoy]) -> dict[str, dict[str, str]]:
+    """Of web's endpoints, by their addresses, as each of these Envoys has them."""
+    return {policy: of_endpoints(one, outbound("web", HTTP), "priority") for policy, one in seen.items()}
+
+
+def sent_there(client: Envoy) -> int:
+    """Requests so far by way of the other network's gateway."""
+    return int(of_endpoints(client, outbound("web", HTTP), "rq_total")[THERE])
+
+
+def more(load: Load) -> None:
+    """Waits for some more answers."""
+    before = load.answered
+    eventually(lambda: load.answered > before + 50)
 
 
 def test_what_was_deleted_before_a_restart_with_etcd_compacted_is_gone_and_the_rest_stands(world: World) -> None:

@@ -246,10 +246,15 @@ def warming(envoy: Envoy) -> dict[str, int]:
 
 def endpoints(envoy: Envoy, cluster: str) -> dict[str, str]:
     """The addresses of a cluster with their health flags, as Envoy itself lists them; empty while there is no such cluster."""
+    return of_endpoints(envoy, cluster, "health_flags")
+
+
+def of_endpoints(envoy: Envoy, cluster: str, what: str) -> dict[str, str]:
+    """What Envoy lists of each address of a cluster under that name, such as `priority` or `rq_total`."""
     found: dict[str, str] = {}
     for line in envoy.get("/clusters")[1].splitlines():
         name, _, rest = line.partition("::")
-        if name == cluster and (parts := rest.split("::"))[1:2] == ["health_flags"]:
+        if name == cluster and (parts := rest.split("::"))[1:2] == [what]:
             found[parts[0]] = parts[2]
     return found
 
