@@ -64,8 +64,12 @@ def test_other_kinds_are_ignored_unread(api_version: str, kind: str, instead: st
         (
             "discovery.k8s.io/v1",
             "EndpointSlice",
-            {"endpoints": [{"addresses": "10.0.0.1"}]},
-            "endpoints[0].addresses: expected `array | null`",
+            {
+                "meta": {"labels": {"kubernetes.io/service-name": "a"}},
+                "addressType": "IPv4",
+                "endpoints": [{}, {"addresses": "10.0.0.1"}],
+            },
+            "EndpointSlice east/ns/a: endpoints[1].addresses: expected `array | null`",
         ),
         (
             "networking.istio.io/v1",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from steersman.sources.kube import wire
 from steersman.sources.kube.reflector import Action, Begin, Change, Complete, Get, Pause, Put, Reflector, Remove, Renew, Standing, Watch
 from steersman.sources.kube.timing import Timing
 from tests.sources.kube.answers import bookmark, error, event, groups, page, pod, resource, served, status
@@ -85,7 +86,7 @@ def said(changes: list[Change]) -> list[str]:
             case Begin():
                 words.append("begin")
             case Put(body):
-                words.append("put " + bytes(body).decode().partition('"name": "')[2].partition('"')[0])
+                words.append(f"put {wire.head(body).name}")
             case Remove(head):
                 words.append(f"remove {head.name}")
             case Complete():
@@ -569,3 +570,10 @@ def test_no_message_is_longer_than_it_helps() -> None:
     assert len(told.reflector.problem) < 400
     told.refused(500, b"<html>" + b"y" * 100_000)
     assert len(told.reflector.problem) < 400
+
+
+def test_an_object_of_another_shape_is_told_as_it_came_and_one_without_a_version_is_no_event() -> None:
+    watching = Transcript().synced()
+    assert watching.line(event("MODIFIED", {**pod("a", 11), "spec": []})) == ["put a"]
+    assert watching.line(b'{"type": "ADDED", "object": {"metadata": {"name": "\xff", "resourceVersion": "12"}}}') == []
+    assert not watching.reflector.watching

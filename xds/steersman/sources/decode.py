@@ -14,7 +14,7 @@ from steersman.model.facts import Severity, object_name
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind, Row
 from steersman.sources import shapes
-from steersman.sources.endpointslice import endpoint_slice_of
+from steersman.sources.endpointslice import NO_PAST, Past, endpoint_slice_of
 from steersman.sources.gateway import gateway_of
 from steersman.sources.report import Complaint, Report
 from steersman.sources.service import service_of
@@ -22,7 +22,8 @@ from steersman.sources.workload import namespace_of, node_of, pod_of
 
 
 class Decoded(Row, frozen=True, kw_only=True):
-    """One object of a kind that is used. `value`: None for an object that says nothing (an imported slice, or one of hostnames)."""
+    """One object of a kind that is used. `value`: None for an object that says nothing (an imported slice, or one of hostnames).
+    `digests`: of an EndpointSlice, for when it is read again (see Past)."""
 
     kind: Kind
     key: ObjectKey
@@ -31,6 +32,7 @@ class Decoded(Row, frozen=True, kw_only=True):
     uid: str = ""
     resource_version: str = ""
     complaints: tuple[Complaint, ...] = ()
+    digests: bytes = b""
 
 
 class Ignored(Row, frozen=True, kw_only=True):
@@ -52,25 +54,34 @@ class InvalidField(InvalidObject):
 
 
 class _Reading(NamedTuple):
+    """`flatten`: makes the row, and what is to be kept for the next reading, of what was decoded and what was kept of the last."""
+
     kind: Kind
     namespaced: bool
+    shape: type[shapes.Object]
     decode: Callable[[bytes | msgspec.Raw], Any]
-    flatten: Callable[[ObjectKey, Any, Report], Row | None]
+    flatten: Callable[[ObjectKey, Any, Report, Past], tuple[Row | None, bytes]]
 
 
 def _reading(
-    kind: Kind, shape: type[shapes.Shape], flatten: Callable[[ObjectKey, Any, Report], Row | None], *, namespaced: bool = True
+    kind: Kind, shape: type[shapes.Object], flatten: Callable[[ObjectKey, Any, Report], Row | None], *, namespaced: bool = True
 ) -> _Reading:
-    return _Reading(kind, namespaced, msgspec.json.Decoder(shape).decode, flatten)
+    """Of a kind that is always read in full."""
+
+    def in_full(key: ObjectKey, read: Any, report: Report, past: Past) -> tuple[Row | None, bytes]:
+        return flatten(key, read, report), b""
+
+    return _Reading(kind, namespaced, shape, msgspec.json.Decoder(shape).decode, in_full)
 
 
 _GATEWAY = _reading(Kind.GATEWAY, shapes.Gateway, gateway_of)
+_SLICE = _Reading(Kind.ENDPOINT_SLICE, True, shapes.EndpointSlice, msgspec.json.Decoder(shapes.EndpointSlice).decode, endpoint_slice_of)
 _READINGS = {
     ("v1", "Service"): _reading(Kind.SERVICE, shapes.Service, service_of),
     ("v1", "Pod"): _reading(Kind.POD, shapes.Pod, pod_of),
     ("v1", "Node"): _reading(Kind.NODE, shapes.Node, node_of, namespaced=False),
     ("v1", "Namespace"): _reading(Kind.NAMESPACE, shapes.Namespace, namespace_of, namespaced=False),
-    ("discovery.k8s.io/v1", "EndpointSlice"): _reading(Kind.ENDPOINT_SLICE, shapes.EndpointSlice, endpoint_slice_of),
+    ("discovery.k8s.io/v1", "EndpointSlice"): _SLICE,
     ("networking.istio.io/v1", "Gateway"): _GATEWAY,
     ("networking.istio.io/v1beta1", "Gateway"): _GATEWAY,
     ("networking.istio.io/v1alpha3", "Gateway"): _GATEWAY,
@@ -80,8 +91,20 @@ _LABEL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _anonymous = msgspec.json.Decoder(shapes.Anonymous)
 
 
-def decode(cluster: ClusterID, api_version: str, kind: str, body: bytes | msgspec.Raw) -> Decoded | Ignored:
-    """The row of the object in this JSON. Raises InvalidField, which names the object and the field."""
+Body = bytes | msgspec.Raw | shapes.Object
+"""An object: its JSON, or that decoded to its kind's shape."""
+
+
+def shape_of(api_version: str, kind: str) -> type[shapes.Object]:
+    """What objects of a kind that is used are decoded to."""
+    return _READINGS[api_version, kind].shape
+
+
+def decode(
+    cluster: ClusterID, api_version: str, kind: str, body: Body, past: Callable[[ObjectKey], Past] = lambda key: NO_PAST
+) -> Decoded | Ignored:
+    """The row of this object. `past`: of an EndpointSlice, how it was read last. Raises InvalidField, which names the object and the
+    field."""
     reading = _READINGS.get((api_version, kind))
     if reading is None:
         if not api_version or not kind:
@@ -89,12 +112,14 @@ def decode(cluster: ClusterID, api_version: str, kind: str, body: bytes | msgspe
             raise InvalidField(_name_of(cluster, kind or "object", body), missing, "expected a text, such as v1 and Service")
         return Ignored(api_version=api_version, kind=kind, instead=_other_version(api_version, kind))
     try:
-        shape = reading.decode(body)
+        shape = body if isinstance(body, shapes.Object) else reading.decode(body)
         key = _key(cluster, shape.metadata, reading)
         report = Report()
-        value = reading.flatten(key, shape, report)
+        value, digests = reading.flatten(key, shape, report, past(key))
     except msgspec.ValidationError as error:
         raise InvalidField(_name_of(cluster, kind, body), *_place(str(error), body)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidField(_name_of(cluster, kind, body), "", f"expected JSON in UTF-8: {error}") from error
     except InvalidObject as error:
         path, _, expected = str(error).partition(": ")
         raise InvalidField(_name_of(cluster, kind, body), path, expected) from error
@@ -107,6 +132,7 @@ def decode(cluster: ClusterID, api_version: str, kind: str, body: bytes | msgspe
         uid=metadata.uid or "",
         resource_version=metadata.resource_version or "",
         complaints=report.complaints(),
+        digests=digests,
     )
 
 
@@ -138,11 +164,12 @@ def _key(cluster: ClusterID, metadata: shapes.Metadata, reading: _Reading) -> Ob
     return ObjectKey(cluster, namespace, name)
 
 
-def _name_of(cluster: ClusterID, kind: str, body: bytes | msgspec.Raw) -> str:
+def _name_of(cluster: ClusterID, kind: str, body: Body) -> str:
     """What to call an object that can't be decoded; as much of its name as can be read."""
     try:
-        metadata = _anonymous.decode(body).metadata or shapes.Metadata()
-    except msgspec.ValidationError:
+        anonymous = body if isinstance(body, shapes.Object) else _anonymous.decode(body)
+        metadata: shapes.Metadata = anonymous.metadata or shapes.Metadata()
+    except (msgspec.DecodeError, UnicodeDecodeError):
         metadata = shapes.Metadata()
     key = ObjectKey(cluster, metadata.namespace or "", metadata.name or "?")
     return object_name(Kind(kind), key) if kind in Kind.__members__.values() else f"{kind} {key}"
@@ -151,12 +178,13 @@ def _name_of(cluster: ClusterID, kind: str, body: bytes | msgspec.Raw) -> str:
 _TOKEN = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
-def _place(message: str, body: bytes | msgspec.Raw) -> tuple[str, str]:
-    """(path, what was expected) of msgspec's message. It writes `[...]` for a value in a map; the first that is no text is meant."""
+def _place(message: str, body: Body) -> tuple[str, str]:
+    """(path, what was expected) of msgspec's message. It writes `[...]` for a value in a map; the first that is no text is meant. (What is
+    wrong with a part of a shape is never in a map.)"""
     expected, _, path = message.partition(" - at `$")
     expected = expected[:1].lower() + expected[1:]
     parts: list[str] = []
-    value: Any = msgspec.json.decode(body)
+    value: Any = None if isinstance(body, shapes.Object) else msgspec.json.decode(body)
     for match in _TOKEN.finditer(path.rstrip("`")):
         name, index = match.groups()
         if name is not None:

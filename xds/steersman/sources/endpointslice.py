@@ -1,6 +1,13 @@
-"""discovery.k8s.io/v1 EndpointSlice."""
+"""discovery.k8s.io/v1 EndpointSlice.
 
+Of a hundred entries one changes at a time: those that are written as they were before are not read again, and are the very rows of before.
+"""
+
+from array import array
 from sys import intern
+from typing import NamedTuple
+
+import msgspec
 
 from steersman.errors import InvalidObject
 from steersman.model.facts import Severity
@@ -13,16 +20,32 @@ from steersman.sources.service import bad_address
 _SERVICE_NAME = "kubernetes.io/service-name"
 _IMPORTED_SERVICE_NAME = "multicluster.kubernetes.io/service-name"
 _UNSPECIFIED = ("0.0.0.0", "::")
+_entry = msgspec.json.Decoder(shapes.SliceEndpoint).decode
 
 
-def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Report) -> EndpointSlice | None:
-    """The row of a slice. None for one that belongs to no Service of this cluster, or holds hostnames; Istio skips these too.
+class Past(NamedTuple):
+    """A slice as it was read last. `digests`: of each of its entries as written, in the order of `value.endpoints`: 64 bits, keyed by the
+    process and compared within one slice only; 0 of one that is to be read anew, since something is to be said about it."""
 
-    An endpoint without a usable address is reported, and stays with its flaw. Raises InvalidObject for an unknown addressType.
+    value: EndpointSlice | None = None
+    digests: bytes = b""
+
+
+NO_PAST = Past()
+
+
+def endpoint_slice_of(
+    key: ObjectKey, shape: shapes.EndpointSlice, report: Report, past: Past = NO_PAST
+) -> tuple[EndpointSlice | None, bytes]:
+    """The row of a slice, and its digests for the next time. No row for one that belongs to no Service of this cluster, or holds hostnames;
+    Istio skips these too.
+
+    An endpoint without a usable address is reported, and stays with its flaw. Raises InvalidObject for an unknown addressType, and
+    msgspec.ValidationError for an entry of another shape.
     """
     labels = shape.metadata.labels or {}
     if _IMPORTED_SERVICE_NAME in labels:
-        return None
+        return None, b""
     service = labels.get(_SERVICE_NAME, "")
     if not service:
         report(
@@ -31,7 +54,7 @@ def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Repor
             "set the label to the Service's name",
             Severity.INFO,
         )
-        return None
+        return None, b""
     if shape.address_type == "FQDN":
         report(
             "slice-fqdn",
@@ -39,19 +62,21 @@ def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Repor
             "use a Service of type ExternalName for a hostname",
             Severity.INFO,
         )
-        return None
+        return None, b""
     try:
         family = IPFamily(shape.address_type or "")
     except ValueError as error:
         raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
-    return EndpointSlice(
+    endpoints, digests = _endpoints(shape.endpoints or [], family, report, past)
+    row = EndpointSlice(
         key=key,
         created=shape.metadata.creation_timestamp or "",
         service=intern(service),
         family=family,
         ports=_ports(shape.ports or [], report),
-        endpoints=tuple(_endpoint(number, endpoint, family, report) for number, endpoint in enumerate(shape.endpoints or [])),
+        endpoints=endpoints,
     )
+    return row, digests
 
 
 def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, ...]:
@@ -62,6 +87,35 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
         else:
             ports.append(SlicePort(name=intern(port.name or ""), port=port.port))
     return tuple(ports)
+
+
+def _endpoints(written: list[msgspec.Raw], family: IPFamily, report: Report, past: Past) -> tuple[tuple[SliceEndpoint, ...], bytes]:
+    """The rows of the entries, and the digests of these."""
+    digests = array("q", [hash(bytes(entry)) for entry in written])
+    known: dict[int, SliceEndpoint] = {}
+    if past.value is not None and past.value.family is family:
+        known = dict(zip(array("q", past.digests), past.value.endpoints, strict=True))
+        known.pop(_UNKNOWN, None)
+    rows = list(map(known.get, digests))
+    for number, row in enumerate(rows):
+        if row is None:
+            said = len(report)
+            rows[number] = _endpoint(number, _shape_of(number, written[number]), family, report)
+            if len(report) > said:
+                digests[number] = _UNKNOWN
+    return tuple(rows), digests.tobytes()  # type: ignore[arg-type]  # none is None any more
+
+
+_UNKNOWN = 0
+
+
+def _shape_of(number: int, entry: msgspec.Raw) -> shapes.SliceEndpoint:
+    """Raises ValidationError, which says where in the slice, and DecodeError."""
+    try:
+        return _entry(entry)
+    except msgspec.ValidationError as error:
+        expected, _, path = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{expected} - at `$.endpoints[{number}]{path or '`'}") from error
 
 
 def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> SliceEndpoint:

@@ -26,6 +26,10 @@ class Report:
         self._causes.setdefault(finding, []).append(cause)
         self._first.setdefault(finding, (severity, remedy))
 
+    def __len__(self) -> int:
+        """How many complaints came, those of one id counted each."""
+        return sum(map(len, self._causes.values()))
+
     def complaints(self) -> tuple[Complaint, ...]:
         """One for each id, in the order of the first of each."""
         if not self._causes:

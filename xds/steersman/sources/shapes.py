@@ -21,6 +21,12 @@ class Metadata(Shape):
     annotations: dict[str, str] | None = None
 
 
+class Object(Shape):
+    """Base of what is decoded of a kind."""
+
+    metadata: Metadata
+
+
 class Anonymous(Shape):
     """Only metadata, for naming what can't be decoded in full."""
 
@@ -62,8 +68,7 @@ class ServiceStatus(Shape):
     load_balancer: LoadBalancer | None = None
 
 
-class Service(Shape):
-    metadata: Metadata
+class Service(Object):
     spec: ServiceSpec | None = None
     status: ServiceStatus | None = None
 
@@ -93,11 +98,12 @@ class SliceEndpoint(Shape):
     hostname: str | None = None
 
 
-class EndpointSlice(Shape):
-    metadata: Metadata
+class EndpointSlice(Object):
+    """`endpoints`: SliceEndpoints, each to be decoded by itself: of a slice that has changed, most are as they were."""
+
     address_type: str | None = None
     ports: list[SlicePort] | None = None
-    endpoints: list[SliceEndpoint] | None = None
+    endpoints: list[msgspec.Raw] | None = None
 
 
 class ContainerPort(Shape):
@@ -133,8 +139,7 @@ class PodStatus(Shape):
     conditions: list[Condition] | None = None
 
 
-class Pod(Shape):
-    metadata: Metadata
+class Pod(Object):
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
@@ -148,13 +153,12 @@ class NodeStatus(Shape):
     addresses: list[NodeAddress] | None = None
 
 
-class Node(Shape):
-    metadata: Metadata
+class Node(Object):
     status: NodeStatus | None = None
 
 
-class Namespace(Shape):
-    metadata: Metadata
+class Namespace(Object):
+    """Its labels are all."""
 
 
 class GatewayPort(Shape):
@@ -179,6 +183,5 @@ class GatewaySpec(Shape):
     servers: list[Server] | None = None
 
 
-class Gateway(Shape):
-    metadata: Metadata
+class Gateway(Object):
     spec: GatewaySpec | None = None

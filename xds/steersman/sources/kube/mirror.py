@@ -12,8 +12,10 @@ import msgspec
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Upsert, object_name
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind
+from steersman.sources import shapes
 from steersman.sources.contents import Steps
 from steersman.sources.decode import Decoded, InvalidField, decode, invalid
+from steersman.sources.endpointslice import NO_PAST, Past
 from steersman.sources.kube import wire
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
 from steersman.sources.kube.resources import Resource
@@ -21,12 +23,14 @@ from steersman.sources.report import Complaint
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
-    """An object as it was told last. `value`: None for one that says nothing, or can't be read. `findings`: keys of what is told of it."""
+    """An object as it was told last. `value`: None for one that says nothing, or can't be read. `findings`: keys of what is told of it.
+    `digests`: see Past."""
 
     uid: str
     resource_version: str
     value: Any
     findings: tuple[FindingKey, ...] = ()
+    digests: bytes = b""
 
 
 class Mirror:
@@ -69,9 +73,9 @@ class Mirror:
         facts, self._facts = self._facts, []
         return facts
 
-    def _take(self, body: msgspec.Raw, seen: float) -> None:
+    def _take(self, body: msgspec.Raw | shapes.Object, seen: float) -> None:
         try:
-            decoded = decode(self.cluster, self._api_version, self.resource.kind, body)
+            decoded = decode(self.cluster, self._api_version, self.resource.kind, body, self._past)
         except InvalidField as error:
             self._refuse(body, error, seen)
             return
@@ -80,11 +84,16 @@ class Mirror:
             uid=decoded.uid,
             resource_version=decoded.resource_version,
             value=decoded.value,
-            findings=tuple(self._finding_key(decoded.key, complaint) for complaint in decoded.complaints),
+            findings=tuple([self._finding_key(decoded.key, complaint) for complaint in decoded.complaints]),
+            digests=decoded.digests,
         )
         self._hold(decoded.key, held, decoded.complaints, seen)
 
-    def _refuse(self, body: msgspec.Raw, error: InvalidField, seen: float) -> None:
+    def _past(self, key: ObjectKey) -> Past:
+        held = self._held.get(key)
+        return Past(held.value, held.digests) if held is not None and held.digests else NO_PAST
+
+    def _refuse(self, body: msgspec.Raw | shapes.Object, error: InvalidField, seen: float) -> None:
         """An object that can't be read counts as absent, and is told of."""
         try:
             head = wire.head(body)

@@ -13,6 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
+from steersman.sources import shapes
+from steersman.sources.decode import shape_of
 from steersman.sources.kube import wire
 from steersman.sources.kube.resources import Resource
 from steersman.sources.kube.timing import Timing
@@ -58,9 +60,9 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """This object is so."""
+    """This object is so: its JSON, or what that was decoded to."""
 
-    body: msgspec.Raw
+    body: msgspec.Raw | shapes.Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Reflector:
         self.watching = False
         self.failures = 0
         self._asked = False
+        self._events = wire.Events(shape_of(resource.api_version(resource.versions[0]), resource.kind))
         self._timing = timing
         self._random = random
         self._not_before = 0.0
@@ -226,18 +229,19 @@ class Reflector:
             return None
         self._silences = 0
         try:
-            event = wire.event(line)
-            if event.type == "ERROR":
-                self._over(now)
-                self._refused(now, wire.status(event.object), 0.0)
-                return None
-            head = wire.head(event.object)
+            event = self._events.read(line)
         except wire.BadAnswer as error:
             self.ended(now, str(error))
             return None
-        return self._event(event, head)
+        if event.type == "ERROR":
+            assert isinstance(event.object, msgspec.Raw)
+            self._over(now)
+            self._refused(now, wire.status(event.object), 0.0)
+            return None
+        return self._event(event)
 
-    def _event(self, event: wire.Event, head: wire.Head) -> Change | None:
+    def _event(self, event: wire.Event) -> Change | None:
+        head = event.head
         if not self._initial:
             self._position = head.resource_version
         match event.type:

@@ -1,13 +1,15 @@
 """What an API server sends, as far as it is read before an object is decoded: pages, events, Status, discovery. Pure.
 
-The first of two stages: objects stay `msgspec.Raw`, so that what is an error or a bookmark is known before anything else is looked at.
+The first of two stages: objects stay `msgspec.Raw`, so that what is an error or a bookmark is known before anything else is looked at. Only
+what nearly every line of a watch holds, an object as it is expected, is decoded together with its event.
 """
 
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from steersman.errors import SourceError
+from steersman.sources import shapes
 
 _LONGEST_LINE = 64 << 20
 """Bytes. The largest object that etcd takes is 1.5 MiB; a line that never ends is no event."""
@@ -39,9 +41,19 @@ class Page(_Shape):
     items: list[msgspec.Raw] | None
 
 
-class Event(_Shape):
+class _Event(_Shape):
     type: str
     object: msgspec.Raw
+
+
+S = TypeVar("S", bound=shapes.Object)
+
+
+class _Whole(_Shape, Generic[S]):
+    """An event of an object of this shape."""
+
+    type: str
+    object: S
 
 
 class _HeadMeta(_Shape):
@@ -115,7 +127,7 @@ class _Served(_Shape):
 
 
 _page = msgspec.json.Decoder(Page)
-_event = msgspec.json.Decoder(Event)
+_event = msgspec.json.Decoder(_Event)
 _headed = msgspec.json.Decoder(_Headed)
 _status = msgspec.json.Decoder(_Status)
 _groups = msgspec.json.Decoder(_Groups)
@@ -127,14 +139,41 @@ def page(body: bytes) -> Page:
     return _decoded(_page, body, "a list")
 
 
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A line of a watch. `object`: decoded where it was as expected of an object that is there."""
+
+    type: str
+    head: Head
+    object: msgspec.Raw | shapes.Object
+
+
+class Events:
+    """Reads the lines of a watch of objects of one shape."""
+
+    def __init__(self, shape: type[shapes.Object]) -> None:
+        self._whole: msgspec.json.Decoder[_Whole[shapes.Object]] = msgspec.json.Decoder(_Whole[shape])  # type: ignore[valid-type]
+
+    def read(self, line: bytes) -> Event:
+        """Raises BadAnswer, also for an object without a resourceVersion. One of another shape stays as it is."""
+        try:
+            whole = self._whole.decode(line)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            pass
+        else:
+            if whole.type in ("ADDED", "MODIFIED") and whole.object.metadata.resource_version:
+                return Event(whole.type, head(whole.object), whole.object)
+        return event(line)
+
+
 def event(line: bytes) -> Event:
-    """Raises BadAnswer."""
-    return _decoded(_event, line, "an event")
+    """With the object as it is. Raises BadAnswer, also for one without a resourceVersion."""
+    read = _decoded(_event, line, "an event")
+    return Event(read.type, Head("", "", "", "", False) if read.type == "ERROR" else head(read.object), read.object)
 
 
-def head(body: msgspec.Raw) -> Head:
+def head(body: msgspec.Raw | shapes.Object) -> Head:
     """Raises BadAnswer, also for an object without a resourceVersion, which no API server sends."""
-    metadata = _decoded(_headed, body, "an object").metadata
+    metadata = body.metadata if isinstance(body, shapes.Object) else _decoded(_headed, body, "an object").metadata
     if not metadata.resource_version:
         raise BadAnswer("an object without metadata.resourceVersion")
     return Head(
@@ -150,7 +189,7 @@ def status(body: bytes | msgspec.Raw) -> Status:
     """What a refusal says; of one that is no Status (a proxy's page, say), its text."""
     try:
         read = _status.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Status(message=_shortened(bytes(body)[:_MESSAGE].decode(errors="replace")))
     details = read.details or _Details()
     return Status(
@@ -180,7 +219,7 @@ def serves(body: bytes, plural: str) -> bool:
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, expected: str) -> T:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadAnswer(f"expected {expected}, got {_shortened(bytes(body)[:80].decode(errors='replace'))!r}: {error}") from error
 
 
