@@ -240,6 +240,27 @@ def test_wiring_twice_or_too_late_is_refused(counted: Counted) -> None:
         counted.graph.index(Index("late", ROWS, lambda row: (row.group,)))
 
 
+def test_an_index_over_an_index_holds_the_buckets_that_are_not_empty() -> None:
+    letters: Index[str, str] = Index("letters", IN_GROUP, frozenset)
+    counted = Counted()
+    graph = counted.graph
+    graph.index(letters)
+    for letter in "abc":
+        graph.demand(letters, letter)
+    graph.put(ROWS, "1", Row("ab", 1))
+    graph.put(ROWS, "2", Row("ab", 1))
+    graph.put(ROWS, "3", Row("bc", 1))
+    assert changed(graph) == {NodeRef(letters, letter) for letter in "abc"}
+    assert [graph.value(letters, letter) for letter in "abc"] == [("ab",), ("ab", "bc"), ("bc",)]
+    graph.delete(ROWS, "1")
+    assert changed(graph) == set()
+    graph.put(ROWS, "2", Row("c", 1))
+    assert changed(graph) == {NodeRef(letters, letter) for letter in "abc"}
+    assert [graph.value(letters, letter) for letter in "abc"] == [(), ("bc",), ("bc", "c")]
+    with pytest.raises(ValueError, match="in_group had rows"):
+        graph.index(Index("late", IN_GROUP, frozenset))
+
+
 def test_each_value_is_computed_at_most_once_a_settlement(counted: Counted) -> None:
     graph = counted.graph
     graph.demand(REPORT, "g")

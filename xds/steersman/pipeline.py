@@ -32,6 +32,7 @@ from steersman.registry.collections import (
     HOSTS,
     IDENTITIES,
     INDEXES,
+    LABELS_WITH,
     LEAVES,
     LIMITED_SERVICES,
     MESH,
@@ -290,7 +291,7 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
     graph.derive(TWINS, endpoints.twins, reads=(SLICES_OF_FAMILY, SLICES))
     graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, TWINS, *placing))
-    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
+    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, LABELS_WITH, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
 
     # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
     graph.derive(NETWORKS, networks.networks, reads=(MESH, NETWORK_SERVICES, SERVICES))

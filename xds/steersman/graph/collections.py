@@ -44,13 +44,15 @@ class Index(Collection[S, tuple[K, ...]], Generic[S, K]):
     """The keys of a table's rows that share something, sorted. A row may stand in several buckets or in none; a missing bucket is empty.
 
     A bucket changes when a key enters or leaves it, not when a row in it changes otherwise.
+
+    An index may be over another one: its rows are the buckets that are not empty, each by its key, which is all that `buckets_of` sees.
     """
 
-    __slots__ = ("buckets_of", "table")
+    __slots__ = ("buckets_of", "over")
 
-    def __init__(self, name: str, table: Table[K, R], buckets_of: Callable[[R], Iterable[S]]) -> None:
+    def __init__(self, name: str, over: "Table[K, R] | Index[K, Any]", buckets_of: Callable[[R], Iterable[S]]) -> None:
         super().__init__(name)
-        self.table: Table[K, Any] = table
+        self.over: Table[K, Any] | Index[K, Any] = over
         self.buckets_of: Callable[[Any], Iterable[S]] = buckets_of
 
 

@@ -42,7 +42,8 @@ class Graph:
         self._at_once = at_once
         self._plans: dict[Collection[Any, Any], Plan] = {}
         self._rows: dict[Table[Any, Any], dict[Any, Any]] = {}
-        self._indexes: dict[Table[Any, Any], list[Index[Any, Any]]] = {}
+        self._indexes: dict[Table[Any, Any] | Index[Any, Any], list[Index[Any, Any]]] = {}
+        """By what they are over."""
         self._buckets: dict[Index[Any, Any], dict[Any, Any]] = {}
         """By index: buckets of several keys as dicts of them, those of one, which are most, as that key."""
         self._dirty: list[dict[Node, None]] = []
@@ -61,11 +62,13 @@ class Graph:
         self._indexes[table] = []
 
     def index(self, index: Index[S, K]) -> None:
-        """Adds an index over a table that is there already and still empty."""
-        if self._rows[index.table]:
-            raise ValueError(f"index {index.name} was added when {index.table.name} had rows")
+        """Adds an index over a table, or another index, that is there already and still empty."""
+        over = index.over
+        if self._buckets[over] if isinstance(over, Index) else self._rows[over]:
+            raise ValueError(f"index {index.name} was added when {over.name} had rows")
         self._add(Plan(index, 0, None))
-        self._indexes[index.table].append(index)
+        self._indexes[over].append(index)
+        self._indexes[index] = []
         self._buckets[index] = {}
 
     def derive(
@@ -126,7 +129,7 @@ class Graph:
         if left == entered:
             return
         before, after = frozenset(left), frozenset(entered)
-        buckets = self._buckets[index]
+        buckets, above = self._buckets[index], self._indexes[index]
         for gone in before - after:
             bucket = buckets[gone]
             if type(bucket) is dict:
@@ -135,9 +138,13 @@ class Graph:
                     (buckets[gone],) = bucket
             else:
                 del buckets[gone]
+                for other in above:
+                    self._reindex(other, gone, gone, None)
         for come in after - before:
             if come not in buckets:
                 buckets[come] = key
+                for other in above:
+                    self._reindex(other, come, None, come)
             elif type(bucket := buckets[come]) is dict:
                 bucket[key] = None
             else:

@@ -6,7 +6,7 @@ from steersman.graph import Derived, Index, Table
 from steersman.model.clusters import ClusterHealth, OutagePolicy
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
-from steersman.model.ids import ClusterID, IPFamily, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
+from steersman.model.ids import ClusterID, IPFamily, Labels, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
 from steersman.model.mesh import (
     CellIndex,
     CellSources,
@@ -82,6 +82,19 @@ class LabelKey(NamedTuple):
     value: str
 
 
+class LabelsKey(NamedTuple):
+    """All labels of objects in one namespace of one cluster."""
+
+    cluster: ClusterID
+    namespace: str
+    labels: Labels
+
+
+def labels_in(key: LabelsKey) -> tuple[LabelKey, ...]:
+    """Each of them."""
+    return tuple(LabelKey(key.cluster, key.namespace, name, value) for name, value in key.labels)
+
+
 class FamilyKey(NamedTuple):
     """One cluster's Service, and an address family of its EndpointSlices."""
 
@@ -138,9 +151,12 @@ SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
 """By the address of an entry that names no Pod; those that name one are found by it."""
 PODS_AT: Index[str, ObjectKey] = Index("pods.at", PODS, lambda pod: pod.ips if pod.active else ())
 """By address, in whatever cluster: with the cluster in it there would be a key more for each pod."""
-PODS_LABELLED: Index[LabelKey, ObjectKey] = Index(
-    "pods.labelled", PODS, lambda pod: tuple(LabelKey(pod.key.cluster, pod.key.namespace, name, value) for name, value in pod.labels)
+PODS_LABELLED: Index[LabelsKey, ObjectKey] = Index(
+    "pods.labelled", PODS, lambda pod: (LabelsKey(pod.key.cluster, pod.key.namespace, pod.labels),) if pod.labels else ()
 )
+LABELS_WITH: Index[LabelKey, LabelsKey] = Index("labels.with", PODS_LABELLED, labels_in)
+"""The labels of pods by each that is among them: replicas have all of theirs in common, so that a pod stands in one bucket, not in as many
+as it has labels."""
 NODES_IN: Index[ClusterID, ObjectKey] = Index("nodes.in", NODES, lambda node: (node.key.cluster,))
 GATEWAYS_IN: Index[ClusterID, ObjectKey] = Index("gateways.in", GATEWAYS, lambda gateway: (gateway.key.cluster,))
 
@@ -159,6 +175,7 @@ INDEXES: tuple[Index[Any, Any], ...] = (
     SLICES_OF_FAMILY,
     PODS_AT,
     PODS_LABELLED,
+    LABELS_WITH,
     NODES_IN,
     GATEWAYS_IN,
 )

@@ -14,6 +14,7 @@ from steersman.registry.addresses import Address, canonical_family, parse_addres
 from steersman.registry.collections import (
     CIDR_NETWORKS,
     CLUSTERS,
+    LABELS_WITH,
     MESH_SERVICES,
     POD_ENDPOINTS,
     PODS,
@@ -335,9 +336,9 @@ def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
 def selected_pods(read: Reader, service: Service) -> list[Pod]:
     """The Pods that a Service's selector matches, sorted by name."""
     cluster, namespace, _ = service.key
-    buckets = [read(PODS_LABELLED, LabelKey(cluster, namespace, name, value)) for name, value in service.selector]
+    buckets = [read(LABELS_WITH, LabelKey(cluster, namespace, name, value)) for name, value in service.selector]
     selected = set(buckets[0]).intersection(*buckets[1:]) if buckets else ()
-    found = (read(PODS, key) for key in sorted(selected))
+    found = (read(PODS, key) for key in sorted(key for labels in selected for key in read(PODS_LABELLED, labels)))
     return [pod for pod in found if pod is not None]
 
 
