@@ -111,7 +111,7 @@ def probe_address(placed: Placed, world: World) -> str:
 
 
 def _proxy(container: Proxy, placed: Placed, world: World, envoy: EnvoyFile) -> Launch:
-    file = world.directory / "envoy" / f"{'.'.join(placed.key)}.json"
+    file = world.directory / "envoy" / f"{placed.key.joined('.')}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(_bootstrap(container, placed, world), indent=1))
     command, kept = envoy.command(by_others=placed.namespace is not None)

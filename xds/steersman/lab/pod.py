@@ -89,7 +89,7 @@ class Pod:
     def _process(self, container: Container, world: World, envoy: EnvoyFile) -> Process:
         command = launch(container, self.placed, world, envoy)
         name = f"{self.key}/{container.name}"
-        log = world.directory / "logs" / f"{'.'.join(self.key)}.{container.name}.log"
+        log = world.directory / "logs" / f"{self.key.joined('.')}.{container.name}.log"
         return Process(name, command.argv, log=log, env=command.env, kept=command.kept, changed=self._process_changed)
 
     def _process_changed(self, process: Process) -> None:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, NewType
 
+import msgspec
+
 ClusterID = NewType("ClusterID", str)
 """Name of a Kubernetes cluster, as the configuration or a proxy's CLUSTER_ID says it."""
 
@@ -60,7 +62,15 @@ class Locality(NamedTuple):
         return "/".join(self).rstrip("/")
 
 
-class ObjectKey(NamedTuple):
+class Key(msgspec.Struct, frozen=True, gc=False, order=True):
+    """Base of the keys that exist, or are looked up, by the thousand: next to a NamedTuple they take half the memory and a fraction of the
+    time to make, and the cyclic collector does not look at them. Sort by their fields in order.
+
+    Subclasses repeat `frozen=True, order=True`, for type checkers.
+    """
+
+
+class ObjectKey(Key, frozen=True, order=True):
     """A Kubernetes object of one kind. `namespace` is empty for kinds that have none."""
 
     cluster: ClusterID
@@ -68,7 +78,11 @@ class ObjectKey(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        return "/".join(part for part in self if part)
+        return self.joined("/")
+
+    def joined(self, separator: str) -> str:
+        """Its parts, but for those that are empty."""
+        return separator.join(part for part in (self.cluster, self.namespace, self.name) if part)
 
 
 class ServiceKey(NamedTuple):
@@ -81,7 +95,7 @@ class ServiceKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class ServicePortKey(NamedTuple):
+class ServicePortKey(Key, frozen=True, order=True):
     """One port of a service of the mesh, by its number."""
 
     namespace: str

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from steersman.model.ids import ClusterID, Hostname, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServiceKey, SpiffeID
+from steersman.model.ids import ClusterID, Hostname, IPFamily, Key, Labels, Locality, NetworkID, ObjectKey, ServiceKey, SpiffeID
 from steersman.model.objects import Kind, Protocol, Row
 
 
-class ObjectRef(NamedTuple):
+class ObjectRef(Key, frozen=True, order=True):
     """An object that decided something, for explain: `key` as in the kind's table (an ObjectKey, a hostname, "" for the mesh)."""
 
     kind: Kind

@@ -1,12 +1,12 @@
 """The collections of the registry: the input tables, the indexes over them, and the mesh that is derived from them."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from steersman.graph import Derived, Index, Table
 from steersman.model.clusters import ClusterHealth, OutagePolicy
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
-from steersman.model.ids import ClusterID, IPFamily, Labels, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
+from steersman.model.ids import ClusterID, IPFamily, Key, Labels, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
 from steersman.model.mesh import (
     CellIndex,
     CellSources,
@@ -66,14 +66,14 @@ TABLES: dict[Kind, Table[Any, Any]] = {
 # -- indexes ------------------------------------------------------------------------------------------------------------------
 
 
-class ClusterAddress(NamedTuple):
+class ClusterAddress(Key, frozen=True, order=True):
     """An address as one cluster means it: two clusters may use the same one for different things."""
 
     cluster: ClusterID
     address: str
 
 
-class LabelKey(NamedTuple):
+class LabelKey(Key, frozen=True, order=True):
     """A label of objects in one namespace of one cluster."""
 
     cluster: ClusterID
@@ -82,7 +82,7 @@ class LabelKey(NamedTuple):
     value: str
 
 
-class LabelsKey(NamedTuple):
+class LabelsKey(Key, frozen=True, order=True):
     """All labels of objects in one namespace of one cluster."""
 
     cluster: ClusterID
@@ -95,7 +95,7 @@ def labels_in(key: LabelsKey) -> tuple[LabelKey, ...]:
     return tuple(LabelKey(key.cluster, key.namespace, name, value) for name, value in key.labels)
 
 
-class FamilyKey(NamedTuple):
+class FamilyKey(Key, frozen=True, order=True):
     """One cluster's Service, and an address family of its EndpointSlices."""
 
     service: ObjectKey
@@ -183,14 +183,14 @@ INDEXES: tuple[Index[Any, Any], ...] = (
 # -- the mesh -----------------------------------------------------------------------------------------------------------------
 
 
-class HostKey(NamedTuple):
+class HostKey(Key, frozen=True, order=True):
     """A Kubernetes node by name, or a cluster where `node` is empty."""
 
     cluster: ClusterID
     node: str
 
 
-class CellKey(NamedTuple):
+class CellKey(Key, frozen=True, order=True):
     """Endpoints of one service port that no rule can tell apart."""
 
     port: ServicePortKey

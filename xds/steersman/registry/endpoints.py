@@ -116,7 +116,7 @@ def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
 def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list[_Entry]:
     """A slice's entries. Most are the ready address of a known pod, and take the short way: this is what a change of one endpoint costs."""
     source = ObjectRef(Kind.ENDPOINT_SLICE, piece.key)
-    cluster, namespace, _ = piece.key
+    cluster, namespace = piece.key.cluster, piece.key.namespace
     placing = _Placing(read, service)
     simple = not placing.twins and not read(CIDR_NETWORKS, "")
     healthy, alone = Health.HEALTHY, Twin.ALONE
@@ -137,7 +137,7 @@ def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list
 
 
 def _slice_entry(read: Reader, listed: SliceEndpoint, known: Workload | None, source: ObjectRef, placing: "_Placing") -> _Entry:
-    cluster, namespace, _ = source.key
+    cluster, namespace = source.key.cluster, source.key.namespace
     address = None if listed.flaw else parse_address(listed.address)
     pod = ObjectKey(cluster, namespace, listed.pod) if listed.pod else None
     if known is None:
@@ -335,7 +335,7 @@ def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
 
 def selected_pods(read: Reader, service: Service) -> list[Pod]:
     """The Pods that a Service's selector matches, sorted by name."""
-    cluster, namespace, _ = service.key
+    cluster, namespace = service.key.cluster, service.key.namespace
     buckets = [read(LABELS_WITH, LabelKey(cluster, namespace, name, value)) for name, value in service.selector]
     selected = set(buckets[0]).intersection(*buckets[1:]) if buckets else ()
     found = (read(PODS, key) for key in sorted(key for labels in selected for key in read(PODS_LABELLED, labels)))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from steersman.graph import Derived, NodeRef
 from steersman.model.facts import LeafKey
-from steersman.model.ids import ServicePortKey
+from steersman.model.ids import Key, ServicePortKey
 from steersman.model.mesh import Traits
 from steersman.model.objects import Protocol
 from steersman.model.proxy import Interception
@@ -31,7 +31,7 @@ Rows = tuple[tuple[str, NodeRef], ...]
 """A manifest: (resource name, the value in the graph that holds it), sorted by name, each name once."""
 
 
-class EncodedCellsKey(NamedTuple):
+class EncodedCellsKey(Key, frozen=True, order=True):
     """Cells of one service port that stand in one group, mostly a single one, with their weights multiplied by `scale`."""
 
     port: ServicePortKey

@@ -1,25 +1,23 @@
 """The collections of the views."""
 
-from typing import NamedTuple
-
 from steersman.graph import Derived
-from steersman.model.ids import ServiceKey, ServicePortKey
+from steersman.model.ids import Key, ServiceKey, ServicePortKey
 from steersman.model.mesh import Horizon, Layout, Shape, SplitHorizon, Standpoint, Traits, Verdict
 from steersman.views.listeners import Admission, Callee, Claims, Doors, InboundPorts, OutboundPorts, RouteHosts, ServerPorts, Servers
 from steersman.views.scopes import Catchment, Outbound, Router
 
 
-class VerdictKey(NamedTuple):
+class VerdictKey(Key, frozen=True, order=True):
     traits: Traits
     horizon: Horizon
 
 
-class LayoutKey(NamedTuple):
+class LayoutKey(Key, frozen=True, order=True):
     shape: Shape
     horizon: Horizon
 
 
-class SeenKey(NamedTuple):
+class SeenKey(Key, frozen=True, order=True):
     """A service port as seen from a horizon."""
 
     port: ServicePortKey

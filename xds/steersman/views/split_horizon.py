@@ -38,7 +38,7 @@ preference, the first lowest."""
 
 def layout_of(read: Reader, key: LayoutKey) -> Layout:
     """What services of this shape have in common for a proxy with this horizon: the verdicts, and who shares in whose weight."""
-    shape, horizon = key
+    shape, horizon = key.shape, key.horizon
     verdicts = tuple([read(VERDICTS, VerdictKey(traits, horizon)) for traits in shape.cells])
     return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts), len(shape.cells)))
 
@@ -50,7 +50,7 @@ def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     proportion: all are multiplied by `scale`, the least common multiple of the numbers of gateways that endpoints here are shared over.
     What is left out, and by which rule, is `verdict`'s to say; the same answers are explain's.
     """
-    port, horizon = key
+    port, horizon = key.port, key.horizon
     index = read(CELL_INDEX, port)
     layout = read(LAYOUTS, LayoutKey(index.shape, horizon))
     if index.shared or index.at_gateways:

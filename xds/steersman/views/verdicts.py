@@ -23,7 +23,7 @@ def verdict(read: Reader, key: VerdictKey) -> Verdict:
     clusters), then the rules of split horizon in the order 1 (which gave the traits their network), 2, 3, 5, 4, at last the outage policy.
     Source: DESIGN 4; Istio, pilot/pkg/xds/endpoints/ep_filters.go.
     """
-    traits, horizon = key
+    traits, horizon = key.traits, key.horizon
     return _refused(traits, horizon) or _in_outage(read, traits, _reached(read, traits, horizon))
 
 
