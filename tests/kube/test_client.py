@@ -4,18 +4,21 @@ cluster is said to stand. Numbers as in docs/kubernetes-conformance.md.
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from steersman.model.clusters import ClusterState
 from steersman.model.facts import Upsert
 from steersman.model.ids import ObjectKey
 from steersman.model.objects import Kind
 from steersman.sources.kube.reflector import Standing
+from tests.cli.conftest import inline
 from tests.support.apiserver.answers import malformed, status
 from tests.support.apiserver.client import Cluster
 from tests.support.apiserver.double import Double
@@ -644,19 +647,36 @@ async def test_k29_kinds_that_lag_behind_are_waited_for_at_first_and_not_afterwa
         await followed.until(lambda: followed.names(Kind.ENDPOINT_SLICE, "demo") == {"a-1", "b-1"})
 
 
-async def test_k30_another_cluster_behind_the_same_address_is_noticed_and_read_anew(double: Double, tmp_path: Path) -> None:
-    double.do(lambda: double.store.tick(5000))
-    double.apply(svc("a", "demo"), svc("b", "demo"))
-    async with Followed(double, tmp_path) as followed:
-        await synced(double, followed, "demo", "a", "b")
+async def test_k30_another_cluster_behind_the_same_address_is_noticed_and_read_anew(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Its resourceVersions begin anew, so that what was known of the old one's would be waited for in vain."""
+    if isinstance(cluster, Double):
+        cluster.do(lambda: cluster.store.tick(5000))
+    cluster.apply(svc("a", namespace), svc("b", namespace))
+    async with Followed(cluster, tmp_path) as followed:
+        await synced(cluster, followed, namespace, "a", "b")
         before, uid = len(followed.log), followed.status().uid
-        await asyncio.to_thread(double.replace, authority=False)
-        double.apply(svc("b", "demo"), svc("c", "demo"))
-        await followed.until(lambda: followed.services("demo") == {"b", "c"})
-        assert followed.about(Kind.SERVICE, "demo", start=before).count(("delete", "b")) == 1
+        await asyncio.to_thread(cluster.replace, authority=False)
+        cluster.apply(svc("b", namespace), svc("c", namespace))
+        followed.login()
+        await followed.until(lambda: followed.services(namespace) == {"b", "c"})
+        assert followed.about(Kind.SERVICE, namespace, start=before).count(("delete", "b")) == 1
         await followed.until(lambda: followed.status().uid not in ("", uid))
         await followed.until(lambda: followed.status().state is ClusterState.SYNCED)
-        assert followed.objects() == await fresh(double, tmp_path / "fresh")
+        assert followed.objects() == await fresh(cluster, tmp_path / "fresh")
+
+
+async def test_two_clusters_behind_one_api_are_reported(cluster: Cluster, tmp_path: Path) -> None:
+    """By `doctor`, which reads each of them as a server does. Whose API it is, kube-system's uid tells."""
+    (tmp_path / "api").write_text(yaml.safe_dump(cluster.kubeconfig()))
+    named = [{"name": name, "kubernetes": {"kubeconfig": "api"}} for name in ("east", "west")]
+    (tmp_path / "steersman.yaml").write_text(yaml.safe_dump({"clusters": named}))
+    ran = await inline("doctor", "-c", str(tmp_path / "steersman.yaml"), "-o", "json")
+    assert (ran.code, ran.err) == (1, "")
+    (finding,) = [one for one in json.loads(ran.out) if one["id"] == "cluster-twice"]
+    assert finding["object"] == "Cluster west"
+    assert "the same cluster as east" in finding["cause"]
 
 
 async def test_k30_another_authority_is_not_trusted_until_the_kubeconfig_names_it(double: Double, tmp_path: Path) -> None:

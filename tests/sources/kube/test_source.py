@@ -115,6 +115,17 @@ async def test_all_that_a_cluster_has_comes_first_and_at_once(double: Double, ku
     assert (len(double.requests("list")) > 0) is not watch_list
 
 
+async def test_a_cluster_is_synced_when_it_is_known_whose_it_is(double: Double, kubeconfig: Path) -> None:
+    """However late that is: who reads it once would not notice that two clusters are one."""
+    with double.script(Late(0.5), verb="get"):
+        async with running(source_of(kubeconfig).run) as heard:
+            await heard.until(lambda: heard.synced)
+            assert heard.values[Kind.CLUSTER_STATE, EAST].uid
+    with double.script(Answer(503, b"not now", "text/plain"), verb="get"):
+        async with running(source_of(kubeconfig).run) as heard:
+            await heard.until(lambda: heard.synced)
+
+
 async def test_what_changes_is_told_as_it_comes(double: Double, kubeconfig: Path) -> None:
     double.apply(*reviews(("reviews-1", "10.0.0.1")))
     async with followed(source_of(kubeconfig)) as heard:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -130,6 +131,17 @@ class Real:
         """etcd forgets all but what is there now."""
         status = self._etcd("/v3/maintenance/status")
         self._etcd("/v3/kv/compaction", revision=status["header"]["revision"], physical=True)
+
+    def replace(self, *, authority: bool = False) -> None:
+        """Another cluster stands behind the same address: other uids, lower resourceVersions, nothing of what was there; its clients have
+        a new `token`. Its CA stays."""
+        assert not authority
+        self.stop()
+        self._kill("etcd")
+        shutil.rmtree(self.directory / "etcd")
+        self._start_etcd()
+        self.start()
+        self._introduce()
 
     def _start_etcd(self) -> None:
         own, peers = (f"http://{self.address}:{port}" for port in (self._etcd_port, self._peer_port))

@@ -19,12 +19,18 @@ _VERSION = "/version"
 class Heartbeat:
     """`heard`: the loop's time of the last one that came to something; `uid`: of the namespace kube-system, which stands for the cluster.
 
-    `returned` is told when the API answers after it did not, with the time since when it may have been away; `replaced` when it is another
-    cluster's than before.
+    `told` is called when `pulse` has changed; `returned` when the API answers after it did not, with the time since when it may have been
+    away; `replaced` when it is another cluster's than before.
     """
 
     def __init__(
-        self, timing: Timing, random: Callable[[], float], returned: Callable[[float], None], replaced: Callable[[str], None]
+        self,
+        timing: Timing,
+        random: Callable[[], float],
+        *,
+        told: Callable[[], None],
+        returned: Callable[[float], None],
+        replaced: Callable[[str], None],
     ) -> None:
         self.pulse = Pulse.NONE
         self.problem = ""
@@ -32,6 +38,7 @@ class Heartbeat:
         self.heard = -math.inf
         self._timing = timing
         self._random = random
+        self._told = told
         self._returned = returned
         self._replaced = replaced
         self._path = _IDENTITY
@@ -41,7 +48,10 @@ class Heartbeat:
         """For ever."""
         while True:
             await api.renew_if_changed()
+            before = self.pulse
             await self._beat(api)
+            if self.pulse is not before:
+                self._told()
             timing = self._timing
             wait = timing.heartbeat_failed if self._failures else timing.heartbeat
             await asyncio.sleep(wait * (0.75 + 0.5 * self._random()))

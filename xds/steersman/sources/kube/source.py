@@ -75,7 +75,7 @@ class KubeSource:
 
     def _afresh(self, emit: Emit) -> None:
         self._emit = emit
-        self._heartbeat = Heartbeat(self._timing, self._random, self._returned, self._replaced)
+        self._heartbeat = Heartbeat(self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced)
         self._followers = tuple(
             Follower(
                 self.cluster,
@@ -153,7 +153,8 @@ class KubeSource:
         self._notice(resources)
         facts += self._health_facts()
         facts += self._finding_facts()
-        if self._telling and not self._synced and all(is_settled(resource) for resource in resources):
+        whose = self._heartbeat.pulse is not Pulse.NONE  # that two clusters are one is known only then
+        if self._telling and not self._synced and whose and all(is_settled(resource) for resource in resources):
             self._synced = True
             facts.append(Synced(source=self.cluster))
         if facts:
