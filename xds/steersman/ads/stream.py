@@ -109,6 +109,8 @@ class Stream(Generic[R]):
         self._elsewhere = elsewhere
         self._ttls = ttls
         self._count = 0
+        self._oldest = math.inf
+        self._waits = False
         self._channels: dict[str, Channel] = {}
         self._others: list[Channel] = []
         self._warm, self._behind, self._opening = Wait(), Wait(), Wait()
@@ -145,9 +147,11 @@ class Stream(Generic[R]):
         """What to do now: responses for what has changed, Close for a client that is overdue."""
         if self.closed:
             return []
-        for channel in self._channels.values():
-            if channel.inflight is not None and now >= channel.inflight.at + self._patience.ack:
-                return self._overdue(channel, f"response {channel.inflight.nonce!r}")
+        if now >= self._oldest + self._patience.ack:
+            for channel in self._channels.values():
+                if channel.inflight is not None and now >= channel.inflight.at + self._patience.ack:
+                    return self._overdue(channel, f"response {channel.inflight.nonce!r}")
+        for channel in self._channels.values() if self._ttls else ():
             if channel.heartbeats is not None and channel.heartbeats.overdue(now, self._patience.ack):
                 return self._overdue(channel, "heartbeat")
         actions: list[Action] = []
@@ -164,14 +168,17 @@ class Stream(Generic[R]):
 
     def deadline(self) -> float | None:
         """When to call `pump` at the latest, even if nothing happens."""
-        earliest = math.inf
+        oldest = math.inf
         for channel in self._channels.values():
-            if channel.inflight is not None and channel.inflight.at < earliest:
-                earliest = channel.inflight.at
-        earliest += self._patience.ack
-        for until in (self._warm.until, self._behind.until, self._opening.until, self._remove_at, self._reopening_until):
-            if until is not None and _OVER < until < earliest:
-                earliest = until
+            inflight = channel.inflight
+            if inflight is not None and inflight.at < oldest:
+                oldest = inflight.at
+        self._oldest = oldest
+        earliest = oldest + self._patience.ack
+        if self._waits:
+            for until in (self._warm.until, self._behind.until, self._opening.until, self._remove_at, self._reopening_until):
+                if until is not None and _OVER < until < earliest:
+                    earliest = until
         if self._ttls:
             beats = (channel.heartbeats.deadline(self._patience.ack) for channel in self._channels.values() if channel.heartbeats)
             earliest = min((earliest, *(at for at in beats if at is not None)))
@@ -289,8 +296,11 @@ class Stream(Generic[R]):
             # Nothing waits for anything. Nearly all changes are such, to endpoints, and go out to all streams.
             self._push(changed, actions, now)
             if changed is None or not changed.dirty:
-                self._warm.until = self._behind.until = self._opening.until = self._remove_at = None
+                if self._waits:
+                    self._warm.until = self._behind.until = self._opening.until = self._remove_at = None
+                    self._waits = self._reopening_until is not None
                 return
+        self._waits = True
         clusters, endpoints, listeners, routes = channels.get(CDS), channels.get(EDS), channels.get(LDS), channels.get(RDS)
         unused = self._unused(listeners, routes, now)
         self._push(clusters, actions, now, removals=unused)
@@ -317,6 +327,7 @@ class Stream(Generic[R]):
             return
         nonce = self._nonce()
         channel.send(nonce, composed.response, now, adds=composed.adds)
+        self._oldest = min(self._oldest, now)
         actions.append(Send(nonce, composed.response))
         if channel.type_url == CDS and composed.fresh:
             self._warms(tuple(cluster.name for cluster in composed.fresh), actions)

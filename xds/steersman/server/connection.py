@@ -3,7 +3,7 @@
 requests --> stream --actions--> perform --> outbox --> writer --> client
 changes, deadlines --> pump --'
 
-The writer is a task that is there only while there is something to write: an idle stream has one task, which reads.
+The writer is a coroutine that is there only while there is something to write: an idle stream has one task, which reads.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from steersman.model.limits import LIMITS, PATIENCE, Limits, Patience
 from steersman.model.proxy import Proxy
 from steersman.names import SDS, TYPE_NAMES
 from steersman.server.door import Door
+from steersman.server.eager import Eager
 from steersman.server.services import ADS, Service
 from steersman.snapshot.table import Change, Refused, RefusedTable, Table
 
@@ -139,7 +140,7 @@ class Connection:
         self._stream: Any = None
         self._outbox: list[Send | Warms] = []
         self._moved = False
-        self._writer: asyncio.Task[None] | None = None
+        self._writer: Eager | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._since: float | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -165,7 +166,7 @@ class Connection:
     def wake(self) -> None:
         """There is time to write what it was told of."""
         if self._moved:
-            self._write_soon()
+            self._write_now()
 
     def takes(self, type_url: str) -> bool:
         """Whether it is a stream of that type alone."""
@@ -175,7 +176,8 @@ class Connection:
         """The proxy was sent these clusters over another stream."""
         if self._stream is not None:
             self._stream.warm(clusters)
-            self._pump_soon()
+            self._moved = True
+            self._write_now()
 
     def _concerns(self, type_url: str) -> bool:
         """Whether the stream has this type. Of secrets that it may not have it isn't told."""
@@ -215,6 +217,7 @@ class Connection:
             if raw is None:
                 self.ended = "OK"
                 return None
+            delta = self._variant is Variant.DELTA
             opening = codec.opening(self._variant, raw, self.peer)
             del raw  # an Envoy's first request takes 60 KB, and it may be long until there is another
             self._proxy, self._agent = opening.proxy, opening.agent
@@ -224,8 +227,9 @@ class Connection:
             self._answer(opening.request)
             self._door.joined(self._ticket)
             del opening
-            while await self._received():
-                pass
+            while (raw := await self._transport.read()) is not None:
+                self._answer(codec.delta_requested(raw) if delta else codec.requested(raw))
+                del raw  # nothing of it is kept while there is no other
             await asyncio.sleep(0)  # where the client has cancelled, that is told right behind the end of its requests
             await self._finished()
             self.ended = "OK"
@@ -276,29 +280,17 @@ class Connection:
     async def _finished(self) -> None:
         """Lets the writer end what it has begun, if the client reads."""
         if self._writer is not None:
-            await asyncio.wait({self._writer}, timeout=_LAST_WRITE)
-
-    async def _received(self) -> bool:
-        """Takes in the next request; False when there is none. Keeps nothing of it while it waits for another."""
-        raw = await self._transport.read()
-        if raw is None:
-            return False
-        self._answer(codec.delta_requested(raw) if self._variant is Variant.DELTA else codec.requested(raw))
-        return True
+            await self._writer.ended(_LAST_WRITE)
 
     def _answer(self, request: Request) -> None:
         self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
         if self._outbox:
-            self._write_soon()
+            self._write_now()
 
-    def _pump_soon(self) -> None:
-        """Once for all that moves in this turn."""
-        self._moved = True
-        self._write_soon()
-
-    def _write_soon(self) -> None:
+    def _write_now(self) -> None:
         if self._writer is None and self._close is None:
-            self._writer = asyncio.create_task(self._write(), name=f"xds-writer-{self.id}")
+            self._writer = Eager(self._write())
+            self._writer.begin()
 
     async def _write(self) -> None:
         """Writes all that is due. If that fails, the client is gone or we have a bug."""
@@ -322,11 +314,11 @@ class Connection:
                 self._moved = False
                 self._perform(self._stream.pump(asyncio.get_running_loop().time()))
             sent = bool(self._outbox)
-            if any(isinstance(due, Send) and len(due.response.resources) > _MANY for due in self._outbox):
-                await asyncio.sleep(0)  # to put such a response together takes as long again as to choose what is in it
             while self._outbox and self._close is None:
                 due = self._outbox.pop(0)
                 if isinstance(due, Send):
+                    if len(due.response.resources) > _MANY:
+                        await asyncio.sleep(0)  # to put such a response together takes as long again as to choose what is in it
                     await self._transport.write(codec.encode(due))
                 elif self._standing is not None:
                     self._standing.warm(due.clusters)
@@ -351,7 +343,7 @@ class Connection:
         self._timer = None
         self._perform(self._stream.pump(asyncio.get_running_loop().time()))
         if self._outbox:
-            self._write_soon()
+            self._write_now()
 
     # -- actions --------------------------------------------------------------------------------------------------------------
 
@@ -367,6 +359,8 @@ class Connection:
     def _act(self, action: Action) -> None:
         counters = self._counters
         match action:
+            case Acked():
+                pass
             case Send() if action.response.heartbeat:
                 counters.heartbeats[_short(action.response.type_url)] += 1
                 self._outbox.append(action)
@@ -381,8 +375,6 @@ class Connection:
             case Subscribed():
                 assert self._standing is not None
                 self._standing.hold(action.type_url, action.names, action.named)
-            case Acked():
-                pass
             case Nacked():
                 counters.rejects[_short(action.type_url)] += 1
                 self._serving.refused(self._proxy, self.peer, action)

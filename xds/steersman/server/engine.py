@@ -289,10 +289,10 @@ class Engine:
         first, at_once = 0, 1
         await asyncio.sleep(0)
         while first < len(connections):
+            began = loop.time()
             for connection in connections[first : first + at_once]:
                 connection.wake()
             first += at_once
-            began = loop.time()
             await asyncio.sleep(0)
             await asyncio.sleep(0)  # a large response takes two rounds
             took = loop.time() - began
