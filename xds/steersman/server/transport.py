@@ -37,6 +37,9 @@ OPTIONS: Final = (
     # a window that takes an Envoy's first request at once, and a large one soon.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
+    # gRPC reads in blocks of 8 KB instead of 64: it would keep one of those for each connection that has ever said much, as an Envoy does
+    # at first, until it has been read to its end.
+    ("grpc.experimental.tcp_max_read_buffer_size", 8 * 1024),
 )
 _STATUS: Final = {code.name: code for code in grpc.StatusCode}
 
