@@ -24,8 +24,9 @@ demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; e
 
 # What `make kube-assets` obtained is used without being named.
 # loadfile: a file's tests stay on one worker, where its module fixtures are made once. (loadgroup has no effect in xdist 3.8 on pytest 9.2.)
+# no-loadscope-reorder: in the order of tests/conftest.py, longest first, not those with the most tests.
 test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
-	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(.ci/kube-assets --where)}" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(.ci/kube-assets --where)}" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 thorough: $(STAMP)  ## the property tests, with ten times the examples
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(JOBS) --timeout 1200 -m hypothesis $(PYTEST)

@@ -15,6 +15,8 @@ from tests.support.alone import Room
 from tests.support.examples import EVERYDAY, THOROUGH
 
 ROOM = pytest.StashKey[Room]()
+_SECONDS = {"slow": 12.0, "alone": 5.0, "kube": 2.0, "envoy": 2.0, "netns": 2.0}
+"""What tests take that are so marked, roughly."""
 
 settings.register_profile("everyday", deadline=None, max_examples=EVERYDAY)
 settings.register_profile("thorough", deadline=None, max_examples=THOROUGH)
@@ -46,10 +48,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "update_golden" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.golden)
+    if ROOM in config.stash:
+        longest_files_first(items)
+
+
+def longest_files_first(items: list[pytest.Item]) -> None:
+    """Workers take whole files, in this order: a long one that came last would leave all workers but one with nothing to do."""
+    seconds: dict[Path, float] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        seconds[item.path] = seconds.get(item.path, 0) + 0.1 + sum(longer for name, longer in _SECONDS.items() if name in marks)
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

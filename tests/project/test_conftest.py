@@ -42,6 +42,11 @@ TIMED = """
     def test_after():
         busy(alone=False)
 """
+LONG = f"""{TIMED[: TIMED.index("    @pytest.mark.parametrize")]}
+    @pytest.mark.slow
+    def test_slow():
+        busy(alone=False)
+"""
 SKIPPED = """
     import pytest
 
@@ -81,13 +86,14 @@ def run_suite(path: Path, *arguments: str, **files: str) -> list[str]:
 
 
 class ParallelRun:
-    """Two workers, three files of timed tests and two of skipped ones, run as `make test` runs the suite."""
+    """Two workers, three files of timed tests, a long one and two of skipped ones, run as `make test` runs the suite."""
 
     def __init__(self, path: Path) -> None:
         flags = re.search(r"pytest -n \$\(JOBS\) (.*) \$\(PYTEST\)", (ROOT / "Makefile").read_text())
         assert flags is not None
         self.path = path
-        self.lines = run_suite(path, "-n", "2", *flags[1].split(), one=TIMED, two=TIMED, three=TIMED, skipped=SKIPPED, whole=SKIPPED_WHOLE)
+        files = {"one": TIMED, "two": TIMED, "three": TIMED, "without_end": LONG, "skipped": SKIPPED, "whole": SKIPPED_WHOLE}
+        self.lines = run_suite(path, "-n", "2", *flags[1].split(), **files)
 
     def noted(self, what: str) -> list[Any]:
         return [json.loads(line) for line in (self.path / f"{what}.jsonl").read_text().splitlines()]
@@ -108,14 +114,19 @@ def test_a_test_that_must_be_alone_has_no_other_beside_it_while_the_others_run_s
 
 def test_the_tests_of_a_file_stay_on_one_worker_where_its_fixtures_are_made_once(parallel: ParallelRun) -> None:
     made = parallel.noted("made")
-    assert sorted(module for module, _ in made) == ["tests.test_one", "tests.test_three", "tests.test_two"]
+    assert sorted(module for module, _ in made) == ["tests.test_one", "tests.test_three", "tests.test_two", "tests.test_without_end"]
     assert {worker for _, worker in made} == {"gw0", "gw1"}
+
+
+def test_what_takes_long_is_begun_first_although_others_have_more_tests(parallel: ParallelRun) -> None:
+    begun = sorted(parallel.noted("spans"), key=lambda span: span[2])
+    assert "tests.test_without_end" in [module for module, *_ in begun[:2]]
 
 
 def test_what_was_skipped_is_counted_by_reason_before_the_closing_line(parallel: ParallelRun) -> None:
     assert any(re.fullmatch(r"!+ 5 SKIPPED !+", line) for line in parallel.lines)
     assert [line for line in parallel.lines if " x " in line] == ["    3 x needs root", "    1 x needs Docker", "    1 x needs an Envoy"]
-    assert re.match(r"=+ 18 passed, 5 skipped in ", parallel.lines[-1])
+    assert re.match(r"=+ 19 passed, 5 skipped in ", parallel.lines[-1])
 
 
 def test_a_test_that_takes_the_golden_option_is_found_by_its_marker_and_no_skip_is_no_news(tmp_path: Path) -> None:
