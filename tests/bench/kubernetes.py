@@ -30,6 +30,7 @@ from steersman.names import EDS
 from steersman.sources.kube.api import Api
 from steersman.sources.kube.credentials import KubeconfigFile
 from steersman.sources.kube.follower import Follower
+from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.resources import RESOURCES, Resource
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.wire import Lines
@@ -185,8 +186,8 @@ async def kept(file: Path) -> tuple[float, float]:
             gc.collect()
             before = processes.private(os.getpid())
             follower = Follower(
-                ClusterID("c0"),
                 resource,
+                Mirror(ClusterID("c0"), resource),
                 timing=Timing(),
                 random=random.random,
                 clock=time.time,

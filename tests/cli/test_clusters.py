@@ -19,9 +19,9 @@ async def test_clusters_are_a_table_with_what_is_wrong_below(inspect_port: int, 
     ran = await ask(inspect_port)
     assert (ran.code, ran.err) == (1, "")
     assert ran.out == (
-        "NAME   KIND         STATE       SINCE   CONTACT   OBJECTS   OUTAGE POLICY     SERVER\n"
-        "east   files        SYNCED      -       -         7         -                 clusters/east\n"
-        "west   kubernetes   FORBIDDEN   1m40s   1m30s     7         demote after 5m   https://west:6443\n"
+        "NAME   KIND         STATE       SINCE   CONTACT   OBJECTS   OUTAGE POLICY     SERVER              FROM\n"
+        "east   files        SYNCED      -       -         7         -                 clusters/east       configuration\n"
+        "west   kubernetes   FORBIDDEN   1m40s   1m30s     7         demote after 5m   https://west:6443   Secret east/istio-system/w\n"
         "\n"
         "west: pods: 403: no\n"
     )

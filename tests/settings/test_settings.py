@@ -180,7 +180,7 @@ def test_settings_cannot_be_changed() -> None:
     ("text", "path", "value", "expected"),
     [
         ("mesh: {domian: x}", "mesh.domian", "x", "did you mean domain?"),
-        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, outage, server"),
+        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, outage, remoteClusters, server"),
         ("mesh: {outboundTrafficPolicy: {}, domain: 5}", "mesh.domain", 5, "a DNS name"),
         ("mesh: {domain: -x}", "mesh.domain", "-x", "a DNS name"),
         ("mesh: {trustDomain: A/B}", "mesh.trustDomain", "A/B", "SPIFFE trust domain"),

@@ -45,7 +45,15 @@ def api_source(state: ClusterState = ClusterState.FORBIDDEN, problem: str = "pod
         outage=outage,
         resources=(SERVICES, FORBIDDEN, MISSING),
     )
-    return SourceStatus(name="west", kind="kubernetes", place="west.kubeconfig", state=SourceState.SYNCED, objects=7, cluster=status)
+    return SourceStatus(
+        name="west",
+        kind="kubernetes",
+        place="west.kubeconfig",
+        state=SourceState.SYNCED,
+        objects=7,
+        cluster=status,
+        registered="Secret east/istio-system/w",
+    )
 
 
 SETTINGS = parse_settings("clusters: [{name: east, files: .}]\n", Path(__file__).parent / "steersman.yaml")

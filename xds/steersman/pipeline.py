@@ -164,6 +164,10 @@ class Origins(MutableMapping[Cause, Origin]):
     def __len__(self) -> int:
         return sum(map(len, self._of_kind.values()))
 
+    def of(self, source: str) -> list[Cause]:
+        """What came from this source."""
+        return [(kind, key) for kind, held in self._of_kind.items() for key, origin in held.items() if origin.source == source]
+
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with

@@ -29,7 +29,7 @@ def clusters(sources: Iterable[SourceStatus]) -> pb.ListClustersResponse:
 
 
 def _cluster(source: SourceStatus) -> pb.Cluster:
-    message = pb.Cluster(name=source.name, kind=source.kind, place=source.place, objects=source.objects)
+    message = pb.Cluster(name=source.name, kind=source.kind, place=source.place, objects=source.objects, registered_by=source.registered)
     if source.cluster is None:
         message.state = _OF_FILES[source.state]
         message.problem = source.error
@@ -49,6 +49,7 @@ def _take(message: pb.Cluster, status: ClusterStatus) -> None:
     message.outage_policy = status.policy
     message.outage_after = status.after
     message.outage = status.outage
+    message.credentials_unused = status.unused
     message.resources.extend(_resource(resource) for resource in status.resources)
 
 

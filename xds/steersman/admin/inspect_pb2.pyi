@@ -74,7 +74,7 @@ class ListClustersResponse(_message.Message):
     def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ...) -> None: ...
 
 class Cluster(_message.Message):
-    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources")
+    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources", "registered_by", "credentials_unused")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Cluster.State]
@@ -105,6 +105,8 @@ class Cluster(_message.Message):
     OUTAGE_AFTER_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_BY_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIALS_UNUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     place: str
@@ -119,7 +121,9 @@ class Cluster(_message.Message):
     outage_after: float
     outage: bool
     resources: _containers.RepeatedCompositeFieldContainer[ClusterResource]
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ...) -> None: ...
+    registered_by: str
+    credentials_unused: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ..., registered_by: _Optional[str] = ..., credentials_unused: _Optional[str] = ...) -> None: ...
 
 class ClusterResource(_message.Message):
     __slots__ = ("name", "version", "state", "whole", "optional", "objects", "problem")

@@ -78,9 +78,10 @@ CLUSTER_KINDS = ("files", "kubernetes")
 
 
 class SourceStatus(Row, frozen=True, kw_only=True):
-    """One source of facts. `name`: the cluster, or "ca", "dns". `kind`: "files", "kubernetes", "ca" or "dns". `place`: where it
-    reads, such as a directory. `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not
-    used. `error`: why it failed, or "". `cluster`: how it stands, for one that is read from its API."""
+    """One source of facts. `name`: the cluster, or "ca", "dns", "remoteClusters". `kind`: "files", "kubernetes", or the name. `place`:
+    where it reads. `state`: see SourceState. `objects`: how many it holds. `ignored`: objects of kinds that are not used. `error`: why it
+    failed, or "". `cluster`: how it stands, for one that is read from its API. `registered`: by which kubeconfig's file or Secret, for a
+    cluster that the configuration doesn't have."""
 
     name: str
     kind: str
@@ -90,6 +91,7 @@ class SourceStatus(Row, frozen=True, kw_only=True):
     ignored: int = 0
     error: str = ""
     cluster: ClusterStatus | None = None
+    registered: str = ""
 
 
 class ServerState(Protocol):

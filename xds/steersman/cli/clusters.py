@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from steersman.admin import inspect_pb2 as pb
 
-COLUMNS = ("NAME", "KIND", "STATE", "SINCE", "CONTACT", "OBJECTS", "OUTAGE POLICY", "SERVER")
+COLUMNS = ("NAME", "KIND", "STATE", "SINCE", "CONTACT", "OBJECTS", "OUTAGE POLICY", "SERVER", "FROM")
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -24,8 +24,9 @@ def add_parser(commands: Commands) -> None:
         text="""
             Lists the clusters of a running server. STATE: SYNCED; SYNCING until everything was told; FORBIDDEN where resources may not
             be read, or aren't served; STALE, UNAUTHORISED or UNREACHABLE while what was told last stands. CONTACT: how long ago all was
-            well with its API. OUTAGE POLICY: what becomes of the endpoints after how long a silence, with a star while it holds. What
-            is wrong is told below, resource by resource. -o json has all of it.
+            well with its API. OUTAGE POLICY: what becomes of the endpoints after how long a silence, with a star while it holds. FROM:
+            the configuration, or the kubeconfig's file or Secret that it was registered by. What is wrong is told below, resource by
+            resource. -o json has all of it.
 
             Exit code 1: a cluster is not SYNCED.
             """,
@@ -68,6 +69,7 @@ def _row(cluster: "pb.Cluster", now: float) -> tuple[str, ...]:
         str(cluster.objects),
         _policy(cluster),
         cluster.server or cluster.place,
+        cluster.registered_by or "configuration",
     )
 
 
@@ -81,9 +83,12 @@ def _troubles(cluster: "pb.Cluster") -> str:
     """What is wrong, in the API server's words where they are known; of each resource only what isn't said of the cluster already."""
     said = [one for one in cluster.resources if one.problem and one.problem not in cluster.problem]
     wrong = [one for one in said if not (one.optional and one.state == "missing")]
-    if not cluster.problem and not wrong:
+    unused = f"its new credentials can't be used: {cluster.credentials_unused}" if cluster.credentials_unused else ""
+    if not cluster.problem and not wrong and not unused:
         return ""
-    lines = [f"\n{cluster.name}: {cluster.problem or 'not all of it can be followed'}\n"]
+    lines = [f"\n{cluster.name}: {cluster.problem or unused or 'not all of it can be followed'}\n"]
+    if cluster.problem and unused:
+        lines.append(f"  {unused}\n")
     lines += [f"  {one.name} is {one.state}: {one.problem}\n" for one in wrong]
     return "".join(lines)
 

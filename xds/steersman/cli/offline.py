@@ -21,7 +21,6 @@ from steersman.sources.configuration import configuration_facts
 from steersman.sources.dns import Resolver
 from steersman.sources.files import directories_of, read_directory
 from steersman.sources.kube.reading import read_clusters
-from steersman.sources.kube.source import kube_sources
 
 NOT_SIGNED = b"[not signed yet: steersman serve does that]"
 
@@ -39,8 +38,8 @@ class Offline:
         self.pipeline.apply(configuration_facts(settings, time.time()))
         for cluster, directory in directories_of(settings).items():
             self.pipeline.apply(read_directory(cluster, directory))
-        if clusters := kube_sources(settings):
-            self.pipeline.apply(read_clusters(clusters.values()))
+        if settings.remote_clusters.asked_for or any(cluster.kubernetes is not None for cluster in settings.clusters):
+            self.pipeline.apply(read_clusters(settings))
         self.pipeline.apply(self._of_the_ca(frozenset()))
         self._settle()
         self.unresolved = self._resolve()

@@ -22,7 +22,7 @@ from steersman.admin.counters import Counters
 from steersman.admin.http import serve_http
 from steersman.admin.inspect import serve_inspect
 from steersman.admin.loads import Loads
-from steersman.admin.state import ConnectionStatus, OpenStream, SourceStatus
+from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, OpenStream, SourceStatus
 from steersman.graph import Reader
 from steersman.model.facts import LeafKey
 from steersman.model.ids import ClusterID
@@ -30,6 +30,7 @@ from steersman.pipeline import Pipeline
 from steersman.server.connection import Connection
 from steersman.server.engine import Engine
 from steersman.server.memory import give_back
+from steersman.server.remotes import RemoteClusters
 from steersman.server.sources import Run, Source, Sources
 from steersman.server.transport import XDSServer
 from steersman.settings import Settings
@@ -37,6 +38,7 @@ from steersman.sources.ca import CertificateAuthority
 from steersman.sources.configuration import configuration_facts
 from steersman.sources.dns import Resolver
 from steersman.sources.files import FileSource, directories_of
+from steersman.sources.kube import registrations
 from steersman.sources.kube.source import kube_sources
 
 log = logging.getLogger("steersman")
@@ -89,7 +91,8 @@ class Server:
         self.files = FileSource(self.directories)
         self.loads = Loads(settings.server.xds.load_reporting_interval)
         self.xds = XDSServer(self.engine, settings.server.xds, self.counters, self.loads)
-        self.kube = kube_sources(settings)
+        self.remotes = RemoteClusters(settings, self.feeds)
+        self.kube = kube_sources(settings, self.remotes.claimed)
         self.draining = False
 
     # -- what the pipeline wants ----------------------------------------------------------------------------------------------
@@ -177,6 +180,10 @@ class Server:
                 source = self.kube[name]
                 self.feeds.add(Source(name, "kubernetes", source.place, cluster.sync_timeout, cluster=source.status))
                 feeding[name,] = source.run
+        if self.settings.remote_clusters.asked_for:
+            self.feeds.add(Source(registrations.SOURCE, registrations.SOURCE, self.remotes.place, None))
+            self.remotes.begin()
+            feeding[registrations.SOURCE,] = self.remotes.run
         self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))
         self.feeds.add(Source("dns", "dns", "resolv.conf", None))
         return [tasks.create_task(self.feeds.supervise(names, run), name=f"source-{names[0]}") for names, run in feeding.items()]
@@ -196,7 +203,8 @@ class Server:
         gc.freeze()
         gc.set_threshold(_YOUNG, _OLD, 10)
         gc.enable()
-        log.info("ready: %d objects of %d clusters", sum(self.pipeline.held.values()), len(self.settings.clusters))
+        clusters = sum(source.kind in CLUSTER_KINDS for source in self.feeds.statuses())
+        log.info("ready: %d objects of %d clusters", sum(self.pipeline.held.values()), clusters)
 
     async def _drain(self) -> None:
         log.info("draining: readiness is off, streams are ended within %g s", DRAIN)

@@ -34,11 +34,12 @@ class Source:
     """How one source stands.
 
     `timeout`: seconds that readiness waits for it; None: it doesn't. `ignored`: counts objects that aren't used. `cluster`: how a cluster
-    stands that is read from its API. `known`: it has told all that it had once, or was waited for long enough. `dead`: its API can't be
-    reached, or takes us for nobody. `resync`: what it has told since it was started afresh; None once that is all.
+    stands that is read from its API. `registered`: by what, for a cluster that the configuration doesn't have. `known`: it has told all
+    that it had once, or was waited for long enough. `dead`: its API can't be reached, or takes us for nobody. `resync`: what it has told
+    since it was started afresh; None once that is all.
     """
 
-    __slots__ = ("cluster", "dead", "error", "ignored", "kind", "known", "name", "place", "resync", "state", "timeout")
+    __slots__ = ("cluster", "dead", "error", "ignored", "kind", "known", "name", "place", "registered", "resync", "state", "timeout")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Source:
         timeout: float | None,
         ignored: Callable[[], int] = int,
         cluster: Callable[[], ClusterStatus | None] = lambda: None,
+        registered: str = "",
     ) -> None:
         self.name = name
         self.kind = kind
@@ -55,6 +57,7 @@ class Source:
         self.timeout = timeout
         self.ignored = ignored
         self.cluster = cluster
+        self.registered = registered
         self.dead = False
         self.known = timeout is None
         self.state = SourceState.SYNCING if timeout is not None else SourceState.SYNCED
@@ -74,8 +77,29 @@ class Sources:
     def add(self, source: Source) -> None:
         self._sources[source.name] = source
 
+    async def remove(self, name: str) -> None:
+        """Takes back all that this source told; what fed it has ended."""
+        del self._sources[name]
+        self._told.set()
+        told: asyncio.Future[list[Cause]] = asyncio.get_running_loop().create_future()
+        # By way of the inbox: what it emitted last is in the pipeline by then.
+        self._engine.enter(lambda: told.set_result(self._engine.pipeline.origins.of(name)))
+        self._engine.submit([Delete(kind=kind, key=key) for kind, key in await told])
+
+    def state(self, name: str) -> SourceState:
+        return self._sources[name].state
+
+    def moved(self, name: str, place: str) -> None:
+        """A registered cluster is registered by something else now."""
+        source = self._sources[name]
+        source.place = source.registered = place
+
+    def afresh(self, name: str) -> None:
+        """This source starts again: what it doesn't tell again until it is synced is gone."""
+        self._sources[name].resync = set()
+
     def statuses(self) -> tuple[SourceStatus, ...]:
-        """In the order of adding."""
+        """In the order of adding; those that the configuration doesn't have among the clusters."""
         held: Mapping[str, int] = self._engine.pipeline.held
         return tuple(
             SourceStatus(
@@ -87,8 +111,9 @@ class Sources:
                 ignored=source.ignored(),
                 error=source.error,
                 cluster=source.cluster(),
+                registered=source.registered,
             )
-            for source in self._sources.values()
+            for source in sorted(self._sources.values(), key=lambda one: one.kind not in CLUSTER_KINDS)
         )
 
     def waited_for(self) -> tuple[str, ...]:
@@ -172,7 +197,7 @@ class Sources:
         if told is None:
             return []
         origins = self._engine.pipeline.origins
-        return [Delete(kind=cause[0], key=cause[1]) for cause, at in origins.items() if at.source == source.name and cause not in told]
+        return [Delete(kind=cause[0], key=cause[1]) for cause in origins.of(source.name) if cause not in told]
 
 
 def _described(failure: Exception) -> str:

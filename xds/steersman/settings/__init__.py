@@ -1,11 +1,12 @@
 """The configuration: what it may say, and how strictly our files are read."""
 
+from steersman.settings.outages import OutageSettings
+from steersman.settings.remote import NOTHING, Allowed, RemoteClusterSettings
 from steersman.settings.settings import (
     CASettings,
     ClusterSource,
     KubernetesSource,
     ListenSettings,
-    OutageSettings,
     ServerSettings,
     Settings,
     XDSSettings,
@@ -16,13 +17,16 @@ from steersman.settings.strict import ConfigErrors
 from steersman.settings.values import Address
 
 __all__ = [
+    "NOTHING",
     "Address",
+    "Allowed",
     "CASettings",
     "ClusterSource",
     "ConfigErrors",
     "KubernetesSource",
     "ListenSettings",
     "OutageSettings",
+    "RemoteClusterSettings",
     "ServerSettings",
     "Settings",
     "XDSSettings",

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steersman.model.clusters import OutagePolicy
 from steersman.model.config import (
     ClusterConfig,
     MeshConfig,
@@ -23,6 +22,8 @@ from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import LIMITS, PATIENCE, Limits
 from steersman.names import TYPE_NAMES
 from steersman.settings import values
+from steersman.settings.outages import KEEP, OutageSettings, outage_of
+from steersman.settings.remote import NONE, RemoteClusterSettings, remote_clusters_of
 from steersman.settings.strict import Section, parse, read_text
 from steersman.settings.values import Address
 
@@ -37,14 +38,6 @@ class KubernetesSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutageSettings:
-    """What becomes of a cluster's endpoints when its API has been silent for `after` seconds."""
-
-    policy: OutagePolicy = OutagePolicy.KEEP
-    after: float = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSource:
     """One entry of clusters: what the mesh knows of it, and where its objects come from. Exactly one of `files` and `kubernetes` is set.
 
@@ -56,7 +49,7 @@ class ClusterSource:
     files: Path | None = None
     kubernetes: KubernetesSource | None = None
     sync_timeout: float = 30.0
-    outage: OutageSettings = OutageSettings()
+    outage: OutageSettings = KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +92,7 @@ class Settings:
     clusters: tuple[ClusterSource, ...]
     ca: CASettings
     server: ServerSettings
+    remote_clusters: RemoteClusterSettings = NONE
 
 
 def read_settings(file: Path) -> Settings:
@@ -113,12 +107,16 @@ def parse_settings(text: str, file: Path) -> Settings:
 
 def settings_of(root: Section, file: Path) -> Settings:
     """What this section of a file means; what is wrong in it, the section notes."""
+    mesh = _mesh(root.section("mesh"))
+    outage = outage_of(root.section("outage"), KEEP)
+    clusters = _clusters(root, file.parent, outage)
     settings = Settings(
         file=file,
-        mesh=_mesh(root.section("mesh")),
-        clusters=_clusters(root, file.parent, _outage(root.section("outage"), OutageSettings())),
+        mesh=mesh,
+        clusters=clusters,
         ca=_ca(root.section("ca"), file.parent),
         server=_server(root.section("server")),
+        remote_clusters=remote_clusters_of(root, file.parent, outage, (one.config.name for one in clusters if one.kubernetes is not None)),
     )
     root.close()
     return settings
@@ -179,16 +177,6 @@ def _network_gateway(section: Section) -> NetworkGatewayConfig:
     return gateway
 
 
-def _outage(section: Section, default: OutageSettings) -> OutageSettings:
-    """`default`: what holds for the keys that aren't there."""
-    outage = OutageSettings(
-        policy=section.take("policy", values.choice_of(OutagePolicy), default.policy),
-        after=section.take("after", values.duration, default.after),
-    )
-    section.close()
-    return outage
-
-
 def _clusters(root: Section, base: Path, outage: OutageSettings) -> tuple[ClusterSource, ...]:
     clusters: list[ClusterSource] = []
     paths: dict[ClusterID, str] = {}
@@ -217,7 +205,7 @@ def _cluster(section: Section, base: Path, outage: OutageSettings) -> ClusterSou
         sync_timeout=section.take("syncTimeout", values.duration, 30.0),
         files=section.take("files", values.path_from(base, "directory"), None),
         kubernetes=_kubernetes(section.section("kubernetes"), base) if "kubernetes" in section else None,
-        outage=_outage(section.section("outage"), outage),
+        outage=outage_of(section.section("outage"), outage),
     )
     if "outage" in section and "files" in section:
         section.wrong("outage", section.values["outage"], "no outage beside files: only a cluster's API can be silent")

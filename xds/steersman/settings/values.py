@@ -12,7 +12,7 @@ from steersman.settings.strict import Wrong
 
 E = TypeVar("E", bound=StrEnum)
 
-RESERVED_CLUSTERS = ("ca", "config", "dns", "proxy")
+RESERVED_CLUSTERS = ("ca", "config", "dns", "proxy", "remoteClusters")
 """Names of our own sources: a cluster named so could not be told from them in findings and in Synced."""
 
 

@@ -33,6 +33,12 @@ class Anonymous(Shape):
     metadata: Metadata | None = None
 
 
+class Secret(Object):
+    """Its values in base64. No fact comes of it."""
+
+    data: dict[str, str] | None = None
+
+
 class ServicePort(Shape):
     port: int
     name: str | None = None

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from steersman.errors import SourceError
+from steersman.sources.kube import wire
 from steersman.sources.kube.credentials import Access, Credentials
 from steersman.sources.kube.reflector import Query
 from steersman.sources.kube.timing import Timing
@@ -22,6 +24,9 @@ _LARGEST_BODY = 256 << 20
 _CONNECTIONS = 32
 _READ_AHEAD = 1 << 20
 """Bytes that are taken from a connection before they are read."""
+
+IDENTITY = "/api/v1/namespaces/kube-system"
+"""A small answer that only an API server has, with the uid by which it is known."""
 
 
 class Unreachable(SourceError):
@@ -66,6 +71,9 @@ class Api:
         self._old: set[_Session] = set()
         self._renewing = asyncio.Lock()
         self._renewed_at = 0.0
+        self._pending = False
+        self.unused = ""
+        """Why credentials that are newer than those in use are not used, "" where there are none."""
 
     @property
     def server(self) -> str:
@@ -88,37 +96,75 @@ class Api:
         except TimeoutError as error:
             raise SourceError(f"the credentials ({self._access.place}) could not be had within {self._timing.credentials:g} s") from error
 
-    async def renew_if_changed(self) -> None:
-        """Takes new credentials before the old ones are refused."""
-        if self._access.changed():
-            await self.renew()
+    async def renew_if_changed(self) -> bool:
+        """Takes new credentials before the old ones are refused: as soon as the API has answered to them. Whether it has."""
+        self._pending = self._pending or self._access.changed()
+        return self._pending and await self.renew()
 
-    async def renew(self) -> None:
-        """Reads the credentials again, once for all who ask at a time. Requests that run go on under the old ones; where the new ones
-        can't be read, so do all others, which is logged."""
+    async def renew(self) -> bool:
+        """Reads the credentials again, once for all who ask at a time; whether they are used from now on. Requests that run go on under the
+        old ones. Where the API doesn't answer to the new ones so do all others, unless the old ones are revoked."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._renewing:
             if self._renewed_at + self._timing.renewal > asked:
-                return
+                return False
             self._renewed_at = loop.time()
+            self._pending = self._pending or self._access.changed()
+            revoked = self._access.revoked()
+            fresh: _Session | None = None
             try:
                 fresh = _Session(await self._credentials(), self._timing)
+                await self._contact(fresh)
             except SourceError as error:
-                log.warning("%s: the credentials can't be read again, those of before are used: %s", self.server, error)
-                return
+                self._refuse(str(error), revoked)
+                if not revoked:
+                    if fresh is not None:
+                        await fresh.retire()
+                    return False
+                fresh = fresh or _Session(_none(self.server, str(error)), self._timing)
+            else:
+                self._pending, self.unused = False, ""
             old, self._session = self._session, fresh
             if old is not None:
                 self._old = {session for session in self._old if session.running} | {old}
                 await old.retire()
+            return True
+
+    def _refuse(self, why: str, revoked: bool) -> None:
+        if not self._pending:
+            return  # the same as before, which are known to be of no use
+        if self.unused != why:
+            log.warning("%s: new credentials (%s) can't be used yet: %s", self.server, self._access.place, why)
+        self.unused = why
+        self._pending = True
+
+    async def _contact(self, session: _Session) -> None:
+        """Whether an API server answers to these credentials, as somebody's. Raises SourceError."""
+        patience = self._timing.heartbeat_answer
+        try:
+            async with asyncio.timeout(patience), self._request(session, IDENTITY) as response:
+                body = await self.body(response)
+        except TimeoutError as error:
+            raise SourceError(f"{session.credentials.server} does not answer within {patience:g} s") from error
+        if response.status == 200:
+            wire.head(msgspec.Raw(body))
+        elif response.status not in (403, 404) or wire.status(body).code != response.status:
+            raise SourceError(f"{session.credentials.server} answers {response.status}: {wire.status(body).message}")
 
     @asynccontextmanager
     async def request(
         self, path: str, query: Query = (), *, method: str = "GET", body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer, of which only the head has come. `body`: JSON. Raises Unreachable where there is none."""
-        session = self._session
-        assert session is not None
+        assert self._session is not None
+        async with self._request(self._session, path, query, method, body) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _request(
+        self, session: _Session, path: str, query: Query = (), method: str = "GET", body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         session.running += 1
         try:
             async with await self._opened(session, URL(f"{session.credentials.server}{path}").with_query(query), method, body) as response:
@@ -142,7 +188,7 @@ class Api:
                 )
         except TimeoutError as error:
             raise Unreachable(str(error) or f"no answer within {self._timing.answer:g} s") from error
-        except (aiohttp.ClientError, OSError, SourceError) as error:
+        except (aiohttp.ClientError, OSError, SourceError, ValueError) as error:  # ValueError: of a server that can't be a host's name
             raise Unreachable(_described(error)) from error
 
     async def body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -168,6 +214,15 @@ class Api:
             return await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise Broken(_described(error)) from error
+
+
+def _none(server: str, why: str) -> Credentials:
+    """Nobody's: requests fail."""
+
+    async def headers() -> Mapping[str, str]:
+        raise SourceError(why)
+
+    return Credentials(server=server, headers=headers)
 
 
 def _described(error: Exception) -> str:

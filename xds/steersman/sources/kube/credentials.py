@@ -18,6 +18,7 @@ from steersman.errors import SourceError
 from steersman.settings import KubernetesSource
 from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, chosen, merged
 from steersman.sources.kube.plugin import exec_credential
+from steersman.sources.kube.registrations import Registration
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
@@ -49,6 +50,10 @@ class Access(Protocol):
         """Whether they would be others than those read last, as far as can be told without reading them."""
         ...
 
+    def revoked(self) -> bool:
+        """Whether those read before must not be used any more, even if those read last are of no use."""
+        ...
+
 
 def access_to(source: KubernetesSource) -> Access:
     """By what a configuration says of a cluster."""
@@ -70,6 +75,9 @@ class KubeconfigFile:
     def changed(self) -> bool:
         return self._signature != self._look()
 
+    def revoked(self) -> bool:
+        return False
+
     async def credentials(self) -> Credentials:
         self._signature = self._look()
         return await loaded(await asyncio.to_thread(_read, self.path, self.context), str(self.path))
@@ -88,6 +96,9 @@ class InCluster:
     place = "service account of this pod"
 
     def changed(self) -> bool:
+        return False
+
+    def revoked(self) -> bool:
         return False
 
     async def credentials(self) -> Credentials:
@@ -113,6 +124,43 @@ def read_kubeconfigs(paths: Sequence[Path], context: str) -> Kubeconfig:
     if not there:
         raise BadKubeconfig(f"{place}: none of them is there")
     return chosen(merged([(_parsed(path), path.parent.absolute()) for path in there]), context, place, Path())
+
+
+class RegisteredAccess:
+    """To a cluster that comes and goes: by what is registered of it now. What another owner registered before is revoked."""
+
+    def __init__(self, registration: Registration) -> None:
+        self.registration = registration
+        self._file = _file_of(registration)
+        self._changed = self._revoked = False
+
+    @property
+    def place(self) -> str:
+        return self.registration.place
+
+    def replace(self, registration: Registration) -> None:
+        self._revoked = self._revoked or registration.owner != self.registration.owner
+        self._changed = True
+        if self._file is None or registration.file != self.registration.file:
+            self._file = _file_of(registration)
+        self.registration = registration
+
+    def changed(self) -> bool:
+        return self._changed or (self._file is not None and self._file.changed())
+
+    def revoked(self) -> bool:
+        return self._revoked
+
+    async def credentials(self) -> Credentials:
+        self._changed = self._revoked = False
+        if self._file is not None:
+            return await self._file.credentials()
+        assert self.registration.kubeconfig is not None
+        return await loaded(self.registration.kubeconfig, self.place)
+
+
+def _file_of(registration: Registration) -> KubeconfigFile | None:
+    return KubeconfigFile(registration.file) if registration.file is not None else None
 
 
 def _read(path: Path, context: str) -> Kubeconfig:
@@ -144,6 +192,7 @@ async def loaded(config: Kubeconfig, place: str) -> Credentials:
     await _imported()
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, load_kube_config_from_dict
+    from kubernetes.aio.config.kube_config import _cleanup_temp_files
 
     configuration = Configuration()
     try:
@@ -153,6 +202,8 @@ async def loaded(config: Kubeconfig, place: str) -> Credentials:
         raise BadKubeconfig(f"{place}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadKubeconfig(f"{place}: its credentials can't be used: {type(error).__name__}: {_reason(error)}") from error
+    finally:
+        _cleanup_temp_files()  # keys and certificates are in the TLS context by now: they need not lie there until we end
 
 
 async def _imported() -> None:
@@ -172,7 +223,10 @@ def _credentials(configuration: "Configuration") -> Credentials:
             settings = await configuration.auth_settings()  # reads the service account's token again once a minute
         except (ConfigException, OSError) as error:
             raise SourceError(f"the token can't be read: {error}") from error
-        return {"Authorization": value} if (value := settings.get("BearerToken", {}).get("value")) else {}
+        value = (settings.get("BearerToken", {}).get("value") or "").strip()  # a token's file has a line's end
+        if not (value.isascii() and value.isprintable()):
+            raise SourceError("the token has characters in it that no token can have")
+        return {"Authorization": value} if value else {}
 
     secure = configuration.host.startswith("https")
     return Credentials(

@@ -40,6 +40,15 @@ def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
             cause=f"{status.server or 'its API'}: {status.problem}; {left}",
             remedy=remedy,
         )
+    if status.unused:
+        yield Finding(
+            id="cluster-credentials-unused",
+            severity=Severity.ERROR,
+            object=f"Cluster {status.cluster}",
+            place=place,
+            cause=f"the API doesn't answer to its new credentials ({status.unused}); those of before are used as long as they are good",
+            remedy="correct the kubeconfig; it is tried again by itself",
+        )
     for resource in status.resources:
         if resource.standing is Standing.FORBIDDEN:
             yield _forbidden(status, resource, place)
@@ -54,13 +63,14 @@ def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> F
     plural = resource.name.partition(".")[0]
     verbs = ", ".join(f'"{verb}"' for verb in verbs_on(plural))
     without = "what it told before stands" if resource.whole else "the mesh is served without them"
+    role = f"a Role in its namespace {resource.namespace}" if resource.namespace else "its ClusterRole"
     return Finding(
         id="resource-forbidden",
         severity=Severity.WARNING if resource.optional else Severity.ERROR,
         object=f"Resource {status.cluster}/{resource.name}",
         place=place,
         cause=f"Steersman may not read the cluster's {plural}, so {without} ({resource.problem})",
-        remedy=f'add this rule to its ClusterRole: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: [{verbs}]}}',
+        remedy=f'add this rule to {role}: {{apiGroups: ["{group}"], resources: ["{plural}"], verbs: [{verbs}]}}',
     )
 
 

@@ -8,12 +8,12 @@ from email.utils import parsedate_to_datetime
 
 from aiohttp import ClientResponse
 
-from steersman.model.ids import ClusterID
 from steersman.sources.contents import Steps
 from steersman.sources.kube.api import Api, Broken, Unreachable
 from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.reflector import Get, Pause, Reflector, Renew, Watch
 from steersman.sources.kube.resources import Resource
+from steersman.sources.kube.secrets import Secrets
 from steersman.sources.kube.state import ResourceStatus
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.wire import BadAnswer, Lines
@@ -31,8 +31,8 @@ class Follower:
 
     def __init__(
         self,
-        cluster: ClusterID,
         resource: Resource,
+        mirror: Mirror | Secrets,
         *,
         timing: Timing,
         random: Callable[[], float],
@@ -42,7 +42,7 @@ class Follower:
     ) -> None:
         self.resource = resource
         self.reflector = Reflector(resource, timing, random)
-        self.mirror = Mirror(cluster, resource)
+        self.mirror = mirror
         self.heard = -math.inf
         self._clock = clock
         self._pace = pace
@@ -55,6 +55,7 @@ class Follower:
         reflector = self.reflector
         return ResourceStatus(
             name=self.resource.name,
+            namespace=self.resource.namespace,
             version=reflector.version,
             standing=reflector.standing,
             whole=self.mirror.whole,

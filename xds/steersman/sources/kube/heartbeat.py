@@ -3,15 +3,15 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from steersman.sources.kube import wire
-from steersman.sources.kube.api import Api, Broken, Unreachable
+from steersman.sources.kube.api import IDENTITY, Api, Broken, Unreachable
 from steersman.sources.kube.state import Pulse
 from steersman.sources.kube.timing import Timing
 
-_IDENTITY = "/api/v1/namespaces/kube-system"
 _VERSION = "/version"
 """Who may not read a namespace may read this."""
 
@@ -20,7 +20,7 @@ class Heartbeat:
     """`heard`: the loop's time of the last one that came to something; `uid`: of the namespace kube-system, which stands for the cluster.
 
     `told` is called when `pulse` has changed; `returned` when the API answers after it did not, with the time since when it may have been
-    away; `replaced` when it is another cluster's than before.
+    away; `replaced` when it is another cluster's than before; `renewed` when other credentials are used from now on.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Heartbeat:
         told: Callable[[], None],
         returned: Callable[[float], None],
         replaced: Callable[[str], None],
+        renewed: Callable[[], None],
     ) -> None:
         self.pulse = Pulse.NONE
         self.problem = ""
@@ -41,20 +42,36 @@ class Heartbeat:
         self._told = told
         self._returned = returned
         self._replaced = replaced
-        self._path = _IDENTITY
+        self._renewed = renewed
+        self._path = IDENTITY
         self._failures = 0
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """The next one is due now: there may be new credentials."""
+        self._hurried.set()
 
     async def run(self, api: Api) -> None:
         """For ever."""
         while True:
-            await api.renew_if_changed()
+            self._hurried.clear()
+            renewed = await api.renew_if_changed()
+            if renewed:
+                self._path = IDENTITY  # these may be allowed to read it
             before = self.pulse
             await self._beat(api)
             if self.pulse is not before:
                 self._told()
+            if renewed:
+                self._renewed()
             timing = self._timing
             wait = timing.heartbeat_failed if self._failures else timing.heartbeat
-            await asyncio.sleep(wait * (0.75 + 0.5 * self._random()))
+            await self._sleep(wait * (0.75 + 0.5 * self._random()))
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
 
     async def _beat(self, api: Api) -> None:
         patience = self._timing.heartbeat_answer
@@ -76,14 +93,14 @@ class Heartbeat:
         if code == 401:
             self._fail(Pulse.UNAUTHORISED, told)
             await api.renew()
-        elif code in (403, 404) and self._path == _IDENTITY:
+        elif code in (403, 404) and self._path == IDENTITY:
             self._path = _VERSION
             await self._beat(api)
         else:
             self._fail(Pulse.FAILING, told)
 
     def _alive(self, body: bytes) -> None:
-        if self._path == _IDENTITY:
+        if self._path == IDENTITY:
             try:
                 uid = wire.head(msgspec.Raw(body)).uid
             except wire.BadAnswer as error:

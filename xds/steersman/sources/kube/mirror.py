@@ -39,6 +39,8 @@ class Mirror:
     def __init__(self, cluster: ClusterID, resource: Resource) -> None:
         self.cluster = cluster
         self.resource = resource
+        assert resource.kind is not None
+        self._kind = resource.kind
         self._api_version = resource.api_version(resource.versions[0])
         self.whole = False
         self._held: dict[ObjectKey, _Held] = {}
@@ -75,7 +77,7 @@ class Mirror:
 
     def _take(self, body: msgspec.Raw | shapes.Object, seen: float) -> None:
         try:
-            decoded = decode(self.cluster, self._api_version, self.resource.kind, body, self._past)
+            decoded = decode(self.cluster, self._api_version, self._kind, body, self._past)
         except InvalidField as error:
             self._refuse(body, error, seen)
             return
@@ -122,9 +124,9 @@ class Mirror:
     def _tell(self, key: ObjectKey, before: _Held | None, held: _Held, seen: float) -> None:
         if held.value is not None:
             origin = Origin(source=self.cluster, uid=held.uid, resource_version=held.resource_version, seen=seen)
-            self._facts.append(Upsert(kind=self.resource.kind, key=key, value=held.value, origin=origin))
+            self._facts.append(Upsert(kind=self._kind, key=key, value=held.value, origin=origin))
         elif before is not None and before.value is not None:
-            self._facts.append(Delete(kind=self.resource.kind, key=key))
+            self._facts.append(Delete(kind=self._kind, key=key))
 
     def _tell_findings(self, before: _Held | None, held: _Held, complaints: tuple[Complaint, ...], seen: float) -> None:
         if before is not None:
@@ -134,7 +136,7 @@ class Mirror:
             self._facts.append(Upsert(kind=Kind.FINDING, key=key, value=value, origin=Origin(source=self.cluster, seen=seen)))
 
     def _finding_key(self, key: ObjectKey, complaint: Complaint) -> FindingKey:
-        return FindingKey(self.cluster, "", complaint.id, intern(object_name(self.resource.kind, key)))
+        return FindingKey(self.cluster, "", complaint.id, intern(object_name(self._kind, key)))
 
     def _remove(self, head: wire.Head) -> None:
         key = ObjectKey(self.cluster, head.namespace, head.name)
@@ -146,7 +148,7 @@ class Mirror:
 
     def _let_go(self, key: ObjectKey, held: _Held) -> None:
         if held.value is not None:
-            self._facts.append(Delete(kind=self.resource.kind, key=key))
+            self._facts.append(Delete(kind=self._kind, key=key))
         self._facts.extend(Delete(kind=Kind.FINDING, key=finding) for finding in held.findings)
 
     def _sweep(self) -> Steps[None]:

@@ -8,19 +8,34 @@ from steersman.errors import SourceError
 from steersman.model.clusters import ClusterState
 from steersman.model.facts import Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.sources.kube.source import KubeSource
+from steersman.settings import Settings
+from steersman.sources.kube.registered import RemoteCluster, registrations_of
+from steersman.sources.kube.registrations import SOURCE
+from steersman.sources.kube.source import KubeSource, kube_sources
 
 _DEAD = 5.0
 """Seconds for which a cluster is waited for that can't be reached."""
 _LOOK = 0.1
 
 
-def read_clusters(sources: Iterable[KubeSource]) -> list[Fact]:
-    """All facts of these clusters as they are now. What is not told in a cluster's time is a finding. Not for use in an event loop."""
-    return asyncio.run(_read_all(list(sources)))
+def read_clusters(settings: Settings) -> list[Fact]:
+    """All facts of the clusters that are read from their API, as they are now, those that are registered at run time too. What is not told
+    in a cluster's time is a finding. Not for use in an event loop."""
+    return asyncio.run(_read_settings(settings))
 
 
-async def _read_all(sources: list[KubeSource]) -> list[Fact]:
+async def _read_settings(settings: Settings) -> list[Fact]:
+    registrations = registrations_of(settings)
+    facts = await _read_all(kube_sources(settings, registrations.tell).values())
+    seen = time.time()
+    for key, finding in registrations.findings.items():
+        facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=SOURCE, place=finding.place, seen=seen)))
+    remotes = [RemoteCluster(registration, settings) for registration in registrations.registrations.values()]
+    facts += [remote.fact(seen) for remote in remotes]
+    return facts + await _read_all(remote.source for remote in remotes)
+
+
+async def _read_all(sources: Iterable[KubeSource]) -> list[Fact]:
     return [fact for facts in await asyncio.gather(*(_read(source) for source in sources)) for fact in facts]
 
 

@@ -116,11 +116,11 @@ class Reflector:
         self.standing = Standing.SYNCING
         self.problem = ""
         self.whole = False
-        self.version = "" if resource.optional else resource.versions[0]
+        self.version = "" if resource.discovered else resource.versions[0]
         self.watching = False
         self.failures = 0
         self._asked = False
-        self._events = wire.Events(shape_of(resource.api_version(resource.versions[0]), resource.kind))
+        self._events = wire.Events(_shape(resource))
         self._timing = timing
         self._random = random
         self._not_before = 0.0
@@ -170,10 +170,11 @@ class Reflector:
     def _watch_query(self, *of: tuple[str, str]) -> Query:
         least, most = self._timing.watch
         seconds = least + int(self._random() * (most - least + 1))
-        return ("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", str(seconds)), *of
+        return ("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", str(seconds)), *self.resource.selected, *of
 
     def _page_query(self) -> Query:
         query: Query = () if self._lost_snapshots > _SNAPSHOTS else (("limit", str(self._limit)),)
+        query = (*query, *self.resource.selected)
         return (*query, ("continue", self._next_page)) if self._next_page else query
 
     # -- what came of it ------------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class Reflector:
         try:
             return self._discovered(now, body) if not self.version else self._paged(now, body)
         except wire.BadAnswer as error:
-            self._fail(now, Standing.FAILING, str(error))
+            self._fail(now, Standing.FAILING, self._words(error))
             return []
 
     def _paged(self, now: float, body: bytes) -> list[Change]:
@@ -231,7 +232,7 @@ class Reflector:
         try:
             event = self._events.read(line)
         except wire.BadAnswer as error:
-            self.ended(now, str(error))
+            self.ended(now, self._words(error))
             return None
         if event.type == "ERROR":
             assert isinstance(event.object, msgspec.Raw)
@@ -406,7 +407,7 @@ class Reflector:
 
     def _not_found(self, now: float, told: str) -> None:
         resource = self.resource
-        if not resource.optional:
+        if not resource.discovered:
             self._fail(now, Standing.MISSING, told)
         elif not self.version:  # of discovery: what the group named a moment ago is not there, or `/apis` isn't
             self._candidates = self._candidates[1:] if self._candidates else None
@@ -424,6 +425,10 @@ class Reflector:
 
     # -- how it stands --------------------------------------------------------------------------------------------------------
 
+    def _words(self, error: wire.BadAnswer) -> str:
+        """What may be said of it: it repeats the beginning of what came."""
+        return "an answer that can't be read" if self.resource.private else str(error)
+
     def _granted(self) -> None:
         self._renewed = False
 
@@ -437,3 +442,7 @@ class Reflector:
         wait = min(timing.backoff_last, at_most, timing.backoff_first * 2 ** min(self.failures, 30))
         self.failures += 1
         self._not_before = now + max(at_least, wait * (0.5 + 0.5 * self._random()))
+
+
+def _shape(resource: Resource) -> type[shapes.Object]:
+    return shapes.Secret if resource.kind is None else shape_of(resource.api_version(resource.versions[0]), resource.kind)

@@ -58,6 +58,9 @@ class Given:
     def changed(self) -> bool:
         return False
 
+    def revoked(self) -> bool:
+        return False
+
     async def credentials(self) -> Credentials:
         return await loaded(self.config, self.place)
 

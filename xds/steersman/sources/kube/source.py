@@ -25,8 +25,11 @@ from steersman.sources.kube.credentials import Access, access_to
 from steersman.sources.kube.findings import cluster_findings
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.heartbeat import Heartbeat
+from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.reflector import Standing
-from steersman.sources.kube.resources import RESOURCES
+from steersman.sources.kube.registrations import Claim
+from steersman.sources.kube.resources import RESOURCES, Resource, remote_secrets
+from steersman.sources.kube.secrets import Secrets
 from steersman.sources.kube.state import ClusterStatus, Pulse, ResourceStatus, cluster_state, is_followed, is_settled
 from steersman.sources.kube.timing import Timing
 from steersman.sources.pace import Pace
@@ -34,6 +37,8 @@ from steersman.sources.pace import Pace
 log = logging.getLogger("steersman.kubernetes")
 
 Emit = Callable[[Sequence[Fact]], None]
+Claimed = Callable[[ClusterID, Sequence[Claim]], None]
+"""Is told of a cluster, and all that its Secrets claim now."""
 
 _REWORDING = 5.0
 """Seconds between two descriptions of one state: each is a fact, and while a cluster fails every try may fail in another way."""
@@ -42,7 +47,8 @@ _HOLD_BACK = 0.9
 
 
 class KubeSource:
-    """A cluster read from its API. `timeout`: seconds that it is waited for."""
+    """A cluster read from its API. `timeout`: seconds that it is waited for. `secrets`: the namespace in which it holds kubeconfigs of
+    other clusters, "" for none; `claimed` is told of all of them whenever they have changed, the first time before Synced."""
 
     def __init__(
         self,
@@ -54,9 +60,12 @@ class KubeSource:
         timing: Timing | None = None,
         random: Callable[[], float] = chance,
         clock: Callable[[], float] = time.time,
+        secrets: str = "",
+        claimed: Claimed = lambda cluster, claims: None,
     ) -> None:
         self.cluster = cluster
-        self.place = access.place
+        self._namespace = secrets
+        self._claimed = claimed
         self.timeout = timeout
         self._access = access
         self._outage = outage or OutageSettings()
@@ -75,18 +84,25 @@ class KubeSource:
 
     def _afresh(self, emit: Emit) -> None:
         self._emit = emit
-        self._heartbeat = Heartbeat(self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced)
+        self._api: Api | None = None
+        self._heartbeat = Heartbeat(
+            self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced, renewed=self._renewed
+        )
+        self._secrets = Secrets(self.cluster) if self._namespace else None
+        followed: list[tuple[Resource, Mirror | Secrets]] = [(resource, Mirror(self.cluster, resource)) for resource in RESOURCES]
+        if self._secrets is not None:
+            followed.append((remote_secrets(self._namespace), self._secrets))
         self._followers = tuple(
             Follower(
-                self.cluster,
                 resource,
+                mirror,
                 timing=self._timing,
                 random=self._random,
                 clock=self._clock,
                 pace=self._pace,
                 told=self._told,
             )
-            for resource in RESOURCES
+            for resource, mirror in followed
         )
         self._standings: tuple[Standing, ...] = ()
         self._telling = False
@@ -94,13 +110,22 @@ class KubeSource:
         self._health: ClusterHealth | None = None
         self._findings: dict[FindingKey, Finding] = {}
 
+    @property
+    def place(self) -> str:
+        """Where its credentials come from."""
+        return self._access.place
+
+    def hurry(self) -> None:
+        """There may be new credentials."""
+        self._heartbeat.hurry()
+
     async def run(self, emit: Emit) -> None:
         """Emits facts for ever. Each run starts from nothing. Raises SourceError where the credentials can't be read at first."""
         self._afresh(emit)
         self._started = asyncio.get_running_loop().time()
         try:
             async with Api(self._access, self._timing) as api:
-                self._server = api.server
+                self._api, self._server = api, api.server
                 async with asyncio.TaskGroup() as tasks:
                     for follower in self._followers:
                         tasks.create_task(follower.run(api), name=f"kubernetes {self.cluster} {follower.resource.name}")
@@ -118,11 +143,16 @@ class KubeSource:
 
     def _told(self, follower: Follower) -> None:
         """Something may have changed of this resource."""
+        self._claim()
         if self._synced and tuple(one.reflector.standing for one in self._followers) == self._standings:
             if facts := follower.mirror.facts():
                 self._emit(facts)
         else:
             self._tell()
+
+    def _claim(self) -> None:
+        if self._secrets is not None and (claims := self._secrets.claims()) is not None:
+            self._claimed(self.cluster, claims)
 
     def _returned(self, since: float) -> None:
         """The API answers again: nobody need wait any longer, and watches of which nothing came meanwhile may be dead."""
@@ -139,10 +169,24 @@ class KubeSource:
         for follower in self._followers:
             follower.resync()
 
+    def _renewed(self) -> None:
+        """Other credentials are used: whoever waits may try them, and nobody goes on under those of before. Watches are resumed where they
+        are; of another server that does not say whose it is, everything is asked for again."""
+        assert self._api is not None
+        elsewhere = self._server != self._api.server and not self._heartbeat.uid
+        self._server = self._api.server
+        for follower in self._followers:
+            if elsewhere:
+                follower.resync()
+            else:
+                follower.interrupt()
+                follower.wake()
+
     # -- telling --------------------------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
         """Emits what is new: objects, how the cluster stands, what should be mended, and that all is told."""
+        self._claim()
         resources = tuple(follower.status() for follower in self._followers)
         self._standings = tuple(resource.standing for resource in resources)
         self._telling = self._telling or self._may_tell(resources)
@@ -248,18 +292,21 @@ class KubeSource:
             policy=self._outage.policy,
             after=self._outage.after,
             outage=self._policy() is not OutagePolicy.KEEP,
+            unused=self._api.unused if self._api is not None else "",
             resources=tuple(follower.status() for follower in self._followers),
         )
 
 
-def kube_sources(settings: Settings) -> dict[ClusterID, KubeSource]:
-    """The source of each cluster that is read from its API."""
+def kube_sources(settings: Settings, claimed: Claimed) -> dict[ClusterID, KubeSource]:
+    """The source of each configured cluster that is read from its API. `claimed` is told of kubeconfigs in their Secrets."""
     return {
         cluster.config.name: KubeSource(
             cluster.config.name,
             access_to(cluster.kubernetes),
             outage=cluster.outage,
             timeout=cluster.sync_timeout,
+            secrets=settings.mesh.root_namespace if cluster.config.name in settings.remote_clusters.secrets else "",
+            claimed=claimed,
         )
         for cluster in settings.clusters
         if cluster.kubernetes is not None

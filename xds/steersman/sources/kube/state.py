@@ -22,8 +22,9 @@ class Pulse(StrEnum):
 
 
 class ResourceStatus(Row, frozen=True, kw_only=True):
-    """One resource of one cluster. `name`: as RBAC calls it. `version`: the one that is read, "" before that is known, or where none is
-    served. `optional`: a cluster need not have it. `whole`: all of it was told once. `problem`: the server's words, or ours."""
+    """One resource of one cluster. `name`: as RBAC calls it. `namespace`: the one that it is read in, "" for all. `version`: the one that
+    is read, "" before that is known, or where none is served. `optional`: a cluster need not have it. `whole`: all of it was told once.
+    `problem`: the server's words, or ours."""
 
     name: str
     version: str
@@ -32,12 +33,14 @@ class ResourceStatus(Row, frozen=True, kw_only=True):
     optional: bool = False
     objects: int = 0
     problem: str = ""
+    namespace: str = ""
 
 
 class ClusterStatus(Row, frozen=True, kw_only=True):
     """A cluster as its source sees it. `server`: the API's URL. `uid`: of its namespace kube-system, "" before that is known. `since`: of
     `state`, wall clock seconds. `contact`: wall clock seconds of the last time at which all was well, 0 for never. `policy`, `after`: what
-    is done when that is so many seconds ago; `outage`: whether it is done now."""
+    is done when that is so many seconds ago; `outage`: whether it is done now. `unused`: why credentials that are newer than those in use
+    aren't used, "" where there are none."""
 
     cluster: ClusterID
     server: str
@@ -49,6 +52,7 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
     policy: OutagePolicy = OutagePolicy.KEEP
     after: float = 0.0
     outage: bool = False
+    unused: str = ""
     resources: tuple[ResourceStatus, ...] = ()
 
 

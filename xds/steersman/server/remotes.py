@@ -1,0 +1,149 @@
+"""Clusters that come and go while the server runs: each that is registered has a source, supervised like any other.
+
+directory, Secrets of clusters --claims--> Registrations --one a cluster--> a KubeSource each --facts--> Sources
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from steersman.admin.state import SourceState
+from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
+from steersman.model.ids import ClusterID
+from steersman.model.objects import Kind
+from steersman.server.sources import Emit, Source, Sources
+from steersman.settings import Settings
+from steersman.sources.kube.kubeconfigs import claims_in, missing
+from steersman.sources.kube.registered import RemoteCluster, registrations_of
+from steersman.sources.kube.registrations import SOURCE, Claim, Registration
+
+log = logging.getLogger("steersman.kubernetes")
+
+_LOOK = 1.0
+"""Seconds between looks at the directory. One look is a listing, so that nothing is missed on whatever file system."""
+
+
+class _Remote(RemoteCluster):
+    """`task`: of its source, None before it runs."""
+
+    def __init__(self, registration: Registration, settings: Settings) -> None:
+        super().__init__(registration, settings)
+        self.task: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait({self.task})
+            self.task = None
+
+
+class RemoteClusters:
+    """The source "remoteClusters": which clusters there are beside those of the configuration, and their sources."""
+
+    def __init__(self, settings: Settings, feeds: Sources) -> None:
+        self._settings = settings
+        self._feeds = feeds
+        self._directory = settings.remote_clusters.kubeconfigs
+        self._registrations = registrations_of(settings)
+        self._remotes: dict[ClusterID, _Remote] = {}
+        self._findings: dict[FindingKey, Finding] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def place(self) -> str:
+        of = [str(self._directory)] if self._directory is not None else []
+        return ", ".join([*of, *(f"Secrets of {name}" for name in self._settings.remote_clusters.secrets)])
+
+    def begin(self) -> None:
+        """What the directory holds at the start is waited for like other clusters."""
+        self._register()
+
+    def claimed(self, holder: ClusterID, claims: Iterable[Claim]) -> None:
+        """All that the Secrets of this cluster claim now."""
+        self._registrations.tell(holder, claims)
+        self._register()
+
+    def _register(self) -> None:
+        """What is new is a source from now on: it is waited for, if the server isn't ready yet. The rest needs the task."""
+        for cluster, registration in self._registrations.registrations.items():
+            if cluster not in self._remotes:
+                remote = self._remotes[cluster] = _Remote(registration, self._settings)
+                source = remote.source
+                self._feeds.add(
+                    Source(cluster, "kubernetes", source.place, source.timeout, cluster=source.status, registered=registration.place)
+                )
+        self._changed.set()
+
+    # -- the task -------------------------------------------------------------------------------------------------------------
+
+    async def run(self, emit: Emit) -> None:
+        """Runs the sources of all registered clusters for ever."""
+        self._findings = {}
+        for remote in self._remotes.values():
+            if remote.task is not None:  # of an earlier run, which ended with it
+                remote.task = None
+                self._feeds.afresh(remote.cluster)
+        synced = False
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._changed.clear()
+                await self._follow(tasks, emit)
+                if not synced:
+                    synced = True
+                    emit([Synced(source=SOURCE)])
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK if self._directory is not None else None):
+                        await self._changed.wait()
+                if self._directory is not None:
+                    claims = await asyncio.to_thread(claims_in, self._directory)
+                    self._registrations.tell("", claims, () if claims is not None else (missing(self._directory),))
+                    self._register()
+
+    async def _follow(self, tasks: asyncio.TaskGroup, emit: Emit) -> None:
+        """Ends the sources of clusters that are gone, begins those that are new, and hands others what was registered anew."""
+        registrations = self._registrations.registrations
+        for remote in [one for cluster, one in self._remotes.items() if cluster not in registrations]:
+            await self._end(remote, emit)
+        for cluster, registration in registrations.items():
+            if cluster not in self._remotes:
+                continue  # it came back while it was being taken away, and is registered now
+            remote = self._remotes[cluster]
+            if registration != remote.access.registration:
+                log.info("cluster %s: other credentials are registered by %s", cluster, registration.place)
+                remote.access.replace(registration)
+                self._feeds.moved(cluster, registration.place)
+                emit([remote.fact(time.time())])
+                remote.source.hurry()
+                if self._feeds.state(cluster) is SourceState.FAILED:
+                    await remote.end()  # not to wait until it is tried again by itself
+            if remote.task is None:
+                log.info("cluster %s: registered by %s", cluster, registration.place)
+                emit([remote.fact(time.time())])
+                supervised = self._feeds.supervise([cluster], remote.source.run)
+                remote.task = tasks.create_task(supervised, name=f"source-{cluster}")
+        self._tell(emit)
+
+    async def _end(self, remote: _Remote, emit: Emit) -> None:
+        log.info("cluster %s: no longer registered by %s; all that it told is gone", remote.cluster, remote.source.place)
+        await remote.end()
+        del self._remotes[remote.cluster]
+        await self._feeds.remove(remote.cluster)
+        emit([Delete(kind=Kind.CLUSTER, key=remote.cluster)])
+        self._register()
+
+    def _tell(self, emit: Emit) -> None:
+        now = self._registrations.findings
+        facts: list[Fact] = [Delete(kind=Kind.FINDING, key=key) for key in self._findings if key not in now]
+        for key, finding in now.items():
+            if self._findings.get(key) != finding:
+                level = logging.INFO if finding.severity is Severity.INFO else logging.WARNING
+                log.log(level, "%s (%s): %s; %s", finding.object, finding.place, finding.cause, finding.remedy)
+                facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=self._origin(finding.place)))
+        self._findings = dict(now)
+        if facts:
+            emit(facts)
+
+    def _origin(self, place: str) -> Origin:
+        return Origin(source=SOURCE, place=place, seen=time.time())

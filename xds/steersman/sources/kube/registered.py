@@ -1,0 +1,43 @@
+"""A cluster that is registered at run time, as a source and as facts: the same in a server and in commands without one."""
+
+from pathlib import Path
+
+from steersman.model.config import ClusterConfig
+from steersman.model.facts import Origin, Upsert
+from steersman.model.ids import ClusterID
+from steersman.model.objects import Kind
+from steersman.settings import Settings
+from steersman.sources.kube.credentials import RegisteredAccess
+from steersman.sources.kube.kubeconfigs import claims_in, missing
+from steersman.sources.kube.registrations import SOURCE, Registration, Registrations
+from steersman.sources.kube.source import KubeSource
+
+
+class RemoteCluster:
+    """`access`: to be told of what is registered anew."""
+
+    def __init__(self, registration: Registration, settings: Settings) -> None:
+        remote = settings.remote_clusters
+        self.cluster: ClusterID = registration.cluster
+        self.access = RegisteredAccess(registration)
+        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout)
+
+    def fact(self, seen: float) -> Upsert:
+        """That there is such a cluster. Its network is what its namespaces and mesh.networks say. `seen`: wall clock seconds."""
+        config = ClusterConfig(name=self.cluster, slices_only=True)
+        origin = Origin(source=SOURCE, place=self.access.place, seen=seen)
+        return Upsert(kind=Kind.CLUSTER, key=self.cluster, value=config, origin=origin)
+
+
+def registrations_of(settings: Settings) -> Registrations:
+    """Of what the directory holds now, if there is one; of Secrets it is yet to be told."""
+    registrations = Registrations([one.config.name for one in settings.clusters], settings.remote_clusters.allow)
+    look(settings.remote_clusters.kubeconfigs, registrations)
+    return registrations
+
+
+def look(directory: Path | None, registrations: Registrations) -> None:
+    """Tells of what the directory holds now."""
+    if directory is not None:
+        claims = claims_in(directory)
+        registrations.tell("", claims, () if claims is not None else (missing(directory),))

@@ -1,0 +1,140 @@
+"""Which clusters there are beside those of the configuration, and who says so. Pure: told of all claims, it says whose is taken.
+
+    kubeconfigs (a directory) --claims--.
+    Secrets of a cluster -------claims--+--> one registration a cluster, and what is wrong with the others
+
+A name belongs to the first who claims it: the configuration, then files by their names, then Secrets by (creationTimestamp, cluster,
+namespace, name, key). That depends on nothing but the claims, so that every replica decides alike, before and after a restart; when the
+first is gone the next has its turn. Whether a kubeconfig can be used decides nothing of that.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from steersman.model.facts import Finding, FindingKey, Severity
+from steersman.model.ids import ClusterID
+from steersman.settings import NOTHING, Allowed
+from steersman.settings.strict import Wrong
+from steersman.settings.values import cluster_name
+from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, restricted
+
+SOURCE = "remoteClusters"
+
+Order = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Somebody's word that there is a cluster of this name. `place`: who that is, for people. `order`: the least has the name. `uid`: of
+    the Secret. `version`: another one where what it says has changed. `file`: of the kubeconfig; else it is `text`, from a Secret, never to
+    be shown."""
+
+    cluster: str
+    place: str
+    order: Order
+    version: str
+    uid: str = ""
+    file: Path | None = None
+    text: bytes = field(default=b"", repr=False)
+
+    @property
+    def owner(self) -> Order:
+        return (*self.order, self.uid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A cluster that is to be followed. `owner`: whose claim it is. Either `file` or `kubeconfig` is set; the second holds credentials."""
+
+    cluster: ClusterID
+    place: str
+    owner: Order
+    version: str
+    file: Path | None = None
+    kubeconfig: Kubeconfig | None = field(default=None, repr=False)
+
+
+class Registrations:
+    """`own`: names of the clusters that the configuration has. `allow`: what a kubeconfig from a Secret may use."""
+
+    def __init__(self, own: Collection[ClusterID], allow: Allowed = NOTHING) -> None:
+        self._own = frozenset(own)
+        self._allow = allow
+        self._claims: dict[str, tuple[Claim, ...]] = {}
+        self._troubles: dict[str, tuple[Finding, ...]] = {}
+        self._read: dict[tuple[Order, str], Kubeconfig | str] = {}
+        """What was made of texts: a kubeconfig, or why there is none."""
+        self.registrations: Mapping[ClusterID, Registration] = {}
+        self.findings: Mapping[FindingKey, Finding] = {}
+
+    def tell(self, source: str, claims: Iterable[Claim] | None, troubles: Iterable[Finding] = ()) -> None:
+        """All that this source claims now, in place of what it claimed before; None where that can't be known, and what it claimed stands.
+        `troubles`: what else is to be said of it."""
+        if claims is not None:
+            self._claims[source] = tuple(claims)
+        self._troubles[source] = tuple(troubles)
+        self._settle()
+
+    def _settle(self) -> None:
+        registrations: dict[ClusterID, Registration] = {}
+        findings: list[Finding] = [trouble for troubles in self._troubles.values() for trouble in troubles]
+        owners: dict[str, Claim] = {}
+        for claim in sorted((claim for claims in self._claims.values() for claim in claims), key=lambda one: one.order):
+            if found := self._not_taken(claim, owners.get(claim.cluster)):
+                findings.append(found)
+                continue
+            owners[claim.cluster] = claim
+            registration = self._registered(claim, findings)
+            if registration is not None:
+                registrations[registration.cluster] = registration
+        self._read = {
+            (claim.owner, claim.version): read for claim in owners.values() if (read := self._read.get((claim.owner, claim.version)))
+        }
+        self.registrations = registrations
+        self.findings = {FindingKey(SOURCE, one.place, one.id, one.object): one for one in findings}
+
+    def _not_taken(self, claim: Claim, owner: Claim | None) -> Finding | None:
+        """Why this claim comes to nothing."""
+        try:
+            name = cluster_name(claim.cluster)
+        except Wrong as wrong:
+            cause, remedy = f"{claim.cluster!r} can't be a cluster's name", f"rename it: expected {wrong}"
+            return _finding("remote-cluster-name", Severity.ERROR, claim, cause, remedy)
+        if name in self._own:
+            cause = "the configuration has a cluster of that name, so this one is ignored"
+            return _finding(
+                "remote-cluster-own", Severity.INFO, claim, cause, "none is needed where it is the same cluster; else rename one"
+            )
+        if owner is not None:
+            cause = f"{owner.place} names a cluster so as well and comes first, so this one is ignored until that is gone"
+            return _finding("remote-cluster-claimed-twice", Severity.WARNING, claim, cause, "remove one of the two, or rename one")
+        return None
+
+    def _registered(self, claim: Claim, findings: list[Finding]) -> Registration | None:
+        """What its owner's claim comes to. Where a Secret that could be used no longer can, what it said before stands."""
+        name = ClusterID(claim.cluster)
+        if claim.file is not None:
+            return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, file=claim.file)
+        read = self._kubeconfig(claim)
+        if not isinstance(read, str):
+            return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, kubeconfig=read)
+        before = self.registrations.get(name)
+        kept = before if before is not None and before.owner == claim.owner else None
+        cause = f"{read}; {'the credentials of before are used' if kept is not None else 'nothing is known of this cluster'}"
+        remedy = "mend the kubeconfig, or allow what it needs by name under remoteClusters.allow, if you trust who writes this Secret"
+        findings.append(_finding("remote-kubeconfig-refused", Severity.ERROR, claim, cause, remedy))
+        return kept
+
+    def _kubeconfig(self, claim: Claim) -> Kubeconfig | str:
+        key = (claim.owner, claim.version)
+        if key not in self._read:
+            try:
+                self._read[key] = restricted(claim.text, self._allow)
+            except BadKubeconfig as error:
+                self._read[key] = str(error)
+        return self._read[key]
+
+
+def _finding(kind: str, severity: Severity, claim: Claim, cause: str, remedy: str) -> Finding:
+    return Finding(id=kind, severity=severity, object=f"Cluster {claim.cluster}", place=claim.place, cause=cause, remedy=remedy)
