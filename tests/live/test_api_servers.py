@@ -7,6 +7,7 @@ The API servers are real where they are to be had, and else the double.
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -95,12 +96,13 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp("kubernetes")
     with ExitStack() as stack:
         stack.enter_context(own_network())
-        apis: dict[str, Cluster] = {}
-        for one in (EAST, WEST):
-            if request.param == "double":
-                apis[one.cluster] = stack.enter_context(Double())
-            else:
-                apis[one.cluster] = stack.enter_context(Real(directory / f"api-{one.cluster}"))
+        apis: dict[str, Cluster] = {
+            one.cluster: Double() if request.param == "double" else Real(directory / f"api-{one.cluster}") for one in (EAST, WEST)
+        }
+        for api in apis.values():
+            stack.push(api)
+        with ThreadPoolExecutor() as pool:  # a real one takes some seconds
+            list(pool.map(lambda api: api.__enter__(), apis.values()))
         applied = {name: Applied(api) for name, api in apis.items()}
         for one in (EAST, WEST):
             apis[one.cluster].apply(definition_of("networking.istio.io", ("v1",), "gateways", "Gateway"))

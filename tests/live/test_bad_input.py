@@ -204,6 +204,10 @@ def test_files_that_are_deleted_while_they_are_read(world: World) -> None:
     for number in range(20):
         directory.put(f"odd-{number}.json", *extra(f"odd-{number}", number, port=9777))
         directory.remove(f"odd-{number}.json")
+    # Only what comes after them shows that they have been read: until then all is as it was before.
+    directory.put("odd.json", *odd(endpoint("victim-1", "10.0.9.1")))
+    eventually(lambda: ("cds", outbound("odd", 9777)) in versions(world))
+    directory.remove("odd.json")
     eventually(lambda: versions(world) == before)
     assert "file-unreadable" not in world.plane.findings()
 

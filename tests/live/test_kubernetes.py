@@ -1,5 +1,6 @@
 """A running server whose clusters are read from their API, from files, and one from nowhere: proxies see one mesh, whatever fails."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from steersman.names import CDS, EDS
-from tests.cli.conftest import inline
+from tests.cli.conftest import steersman
 from tests.live.mesh import EAST, HTTP, TARGETS, outbound
 from tests.support.apiserver.double import Double, kubeconfig
 from tests.support.live import ControlPlane, eventually
@@ -116,43 +117,55 @@ def priorities(resource: Any) -> dict[str, int]:
     return {one.endpoint.address.socket_address.address: group.priority for group in assignment.endpoints for one in group.lb_endpoints}
 
 
-@pytest.mark.parametrize("policy", ["demote", "drop"])
-def test_endpoints_of_a_cluster_whose_api_is_silent_go_by_its_outage_policy_until_it_is_back(
-    api: Double, tmp_path: Path, policy: str
-) -> None:
-    (tmp_path / "east.kubeconfig").write_text(json.dumps(api.kubeconfig()))
-    east = {"network": "n", "kubernetes": {"kubeconfig": "east.kubeconfig"}, "outage": {"after": "3s"}}
-    plane = ControlPlane(tmp_path, {"east": east, "west": {"network": "n"}}, outage={"policy": policy})
-    plane.clusters["west"].put("web.yaml", *web(("web-9", "10.0.0.9")))
-    try:
-        plane.start().ready(60)
-        with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
-            stream.take(CDS)
-            assert priorities(stream.take(EDS, WEB)[WEB]) == {"10.0.0.1": 0, "10.0.0.9": 0}
-            api.stop()
-            response = stream.response()
-            stream.acknowledge(response)
-            expected = {"10.0.0.9": 0} if policy == "drop" else {"10.0.0.1": 1, "10.0.0.9": 0}
-            assert [priorities(one) for one in response.resources if one.name == WEB] == [expected]
-            api.start()
-            response = stream.response()
-            assert [priorities(one) for one in response.resources if one.name == WEB] == [{"10.0.0.1": 0, "10.0.0.9": 0}]
-    finally:
-        plane.stop()
+def test_endpoints_of_a_cluster_whose_api_is_silent_go_by_its_outage_policy_until_it_is_back(api: Double, tmp_path: Path) -> None:
+    """East's and south's policy is not the same: one is the mesh's, the other south's own."""
+    with Double() as other:
+        other.apply(*web(("web-5", "10.0.0.5")))
+        clusters: dict[str, dict[str, Any]] = {"west": {"network": "n"}}
+        for name, running, outage in (("east", api, {"after": "3s"}), ("south", other, {"after": "3s", "policy": "drop"})):
+            (tmp_path / f"{name}.kubeconfig").write_text(json.dumps(running.kubeconfig()))
+            clusters[name] = {"network": "n", "kubernetes": {"kubeconfig": f"{name}.kubeconfig"}, "outage": outage}
+        plane = ControlPlane(tmp_path, clusters, outage={"policy": "demote"})
+        plane.clusters["west"].put("web.yaml", *web(("web-9", "10.0.0.9")))
+        all_well = {"10.0.0.1": 0, "10.0.0.5": 0, "10.0.0.9": 0}
+        try:
+            plane.start().ready(60)
+            with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
+                stream.take(CDS)
+                assert priorities(stream.take(EDS, WEB)[WEB]) == all_well
+                for one in (api, other):
+                    one.stop()
+                assigned(stream, {"10.0.0.1": 1, "10.0.0.9": 0})
+                for one in (api, other):
+                    one.start()
+                assigned(stream, all_well)
+        finally:
+            plane.stop()
+
+
+def assigned(stream: DeltaStream, expected: dict[str, int]) -> None:
+    """Waits for an assignment of web with these addresses, each at its priority."""
+    found: dict[str, int] = {}
+    while found != expected:
+        response = stream.response()
+        stream.acknowledge(response)
+        found = next((priorities(one) for one in response.resources if one.name == WEB), found)
 
 
 async def test_commands_without_a_server_read_the_same_clusters(plane: ControlPlane, tmp_path: Path) -> None:
     node = tmp_path / "node.yaml"
     node.write_text(json.dumps(node_of(EAST.client)))
-    ran = await inline("render", "-c", str(plane.config), "--node", str(node), "-o", "json", "--type", "eds")
-    assert ran.code == 0
+    ran, told_by_doctor = await asyncio.gather(  # each waits for north
+        steersman("render", "-c", plane.config, "--node", node, "-o", "json", "--type", "eds"),
+        steersman("doctor", "-c", plane.config, "-o", "json"),
+    )
+    assert ran.code == 0, ran.err
     (assignment,) = [one for one in json.loads(ran.out)["endpoints"] if one["cluster_name"] == WEB]
     found = [one["endpoint"]["address"]["socket_address"]["address"] for group in assignment["endpoints"] for one in group["lb_endpoints"]]
     assert sorted(found) == ["10.0.0.1", "10.0.0.9"]
-    ran = await inline("doctor", "-c", str(plane.config), "-o", "json")
-    told = [(one["id"], one["object"]) for one in json.loads(ran.out)]
+    told = [(one["id"], one["object"]) for one in json.loads(told_by_doctor.out)]
     assert [one for one in told if one[1].startswith("Cluster")] == [
         ("cluster-unreachable", "Cluster north"),
         ("source-not-synced", "Cluster north"),
     ]
-    assert ran.code == 1
+    assert told_by_doctor.code == 1
