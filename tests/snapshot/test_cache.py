@@ -68,7 +68,7 @@ class Mesh:
             computed += settled.computed
             self.cache.absorb(settled.changed)
             if self.graph.settled:
-                return self.cache.publish(Generation(number=1, causes=(), changed=tuple(changed), computed=computed))
+                return self.cache.publish(Generation(number=1, causes={}, changed=tuple(changed), computed=computed))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ facts -> tables -> registry (one mesh) -> views (by standpoint) -> resources (by
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -158,6 +158,16 @@ class Origins(MutableMapping[Cause, Origin]):
     def __delitem__(self, cause: Cause) -> None:
         del self._of_kind[cause[0]][cause[1]]
 
+    def replace(self, kind: Kind, key: Any, origin: Origin | None) -> Origin | None:
+        """Sets it, or with None takes it away; what stood there."""
+        held = self._of_kind[kind]
+        before = held.get(key)
+        if origin is not None:
+            held[key] = origin
+        elif before is not None:
+            del held[key]
+        return before
+
     def __iter__(self) -> Iterator[Cause]:
         return ((kind, key) for kind, held in self._of_kind.items() for key in held)
 
@@ -170,11 +180,11 @@ class Origins(MutableMapping[Cause, Origin]):
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, each once, with
+    """A complete state. `changed`: the demanded values that are new or different. `causes`: the facts taken together, by kind and key, with
     their origins as of then (None for one that was deleted). `computed`: how many values it took."""
 
     number: int
-    causes: tuple[tuple[Cause, Origin | None], ...]
+    causes: Mapping[Kind, Mapping[Any, Origin | None]]
     changed: tuple[NodeRef, ...]
     computed: int
 
@@ -189,7 +199,7 @@ class Pipeline:
         """How many objects each source has told and not taken back."""
         self.synced: frozenset[str] = frozenset()
         self.generation = 0
-        self._causes: dict[Cause, None] = {}
+        self._causes: dict[Kind, dict[Any, Origin | None]] = {}
         wire_inputs(self.graph)
         wire_registry(self.graph)
         wire_views(self.graph)
@@ -200,28 +210,23 @@ class Pipeline:
         for fact in facts:
             match fact:
                 case Upsert():
-                    cause = (fact.kind, fact.key)
-                    if self.graph.put(TABLES[fact.kind], fact.key, fact.value):
-                        self._causes[cause] = None
-                    self._hold(cause, fact.origin)
+                    self._hold(fact.kind, fact.key, fact.origin, self.graph.put(TABLES[fact.kind], fact.key, fact.value))
                 case Delete():
-                    cause = (fact.kind, fact.key)
-                    if self.graph.delete(TABLES[fact.kind], fact.key):
-                        self._causes[cause] = None
-                    self._hold(cause, None)
+                    self._hold(fact.kind, fact.key, None, self.graph.delete(TABLES[fact.kind], fact.key))
                 case Synced():
                     self.synced |= {fact.source}
 
-    def _hold(self, cause: Cause, origin: Origin | None) -> None:
-        """Keeps an object's origin beside it, and the count of each source's objects."""
-        before = self.origins.pop(cause, None)
-        if cause[0] not in _NO_OBJECTS:
+    def _hold(self, kind: Kind, key: Any, origin: Origin | None, changed: bool) -> None:
+        """Keeps an object's origin beside it, and the count of each source's objects; and notes what the next generation comes from."""
+        before = self.origins.replace(kind, key, origin)
+        if kind not in _NO_OBJECTS:
             if before is not None:
                 self.held[before.source] -= 1
             if origin is not None:
                 self.held[origin.source] += 1
-        if origin is not None:
-            self.origins[cause] = origin
+        causes = self._causes.setdefault(kind, {})
+        if changed or key in causes:
+            causes[key] = origin
 
     def settling(self, absorb: Absorb | None = None) -> Generator[None, None, Generation]:
         """Settles in steps (see Graph.settling) into the next generation.
@@ -242,8 +247,7 @@ class Pipeline:
             if self.graph.settled:
                 break
         self.generation += 1
-        causes = tuple((cause, self.origins.get(cause)) for cause in self._causes)
-        self._causes.clear()
+        causes, self._causes = self._causes, {}
         return Generation(number=self.generation, causes=causes, changed=tuple(changed), computed=computed)
 
     def settle(self, absorb: Absorb | None = None) -> Generation:

@@ -13,6 +13,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from steersman.admin.counters import Counters
@@ -251,13 +252,17 @@ class Engine:
         counters.generations += 1
         counters.computed += generation.computed
         counters.failures += len(published.failed)
-        for (kind, _), origin in generation.causes:
-            counters.facts[kind, "upsert" if origin is not None else "delete"] += 1
+        for kind, causes in generation.causes.items():
+            deleted = sum([origin is None for origin in causes.values()])
+            for event, count in (("upsert", len(causes) - deleted), ("delete", deleted)):
+                if count:
+                    counters.facts[kind, event] += count
 
     def _tell(self, published: Published) -> list[Connection]:
         """Tells the streams what became of their tables, before anything else can look at those. Returns whom it told; they don't write
         yet."""
-        since = min((origin.seen for _, origin in published.generation.causes if origin is not None and origin.seen), default=None)
+        origins = chain.from_iterable([causes.values() for causes in published.generation.causes.values()])
+        since = min([origin.seen for origin in origins if origin is not None and origin.seen], default=None)
         connections: dict[Connection, None] = {}
         for told in published.changes:
             connection = self._streams[told.place].connection
