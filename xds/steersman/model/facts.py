@@ -9,7 +9,7 @@ from steersman.model.ids import ClusterID, ObjectKey, SpiffeID
 from steersman.model.objects import Kind, Row
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Where a fact came from; only explain and history read it, so that a whitespace edit recomputes nothing.
 
     `source`: the cluster, or "dns", "ca", "proxy". `place`: FILE:LINE (line counted from 1), or what else finds it again.
@@ -23,7 +23,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     seen: float = 0.0
 
 
-class Upsert(msgspec.Struct, frozen=True, kw_only=True):
+class Upsert(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """This value now stands under this key. Key and value types are those of the kind's table."""
 
     kind: Kind
@@ -32,7 +32,7 @@ class Upsert(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
 
 
-class Delete(msgspec.Struct, frozen=True, kw_only=True):
+class Delete(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Nothing stands under this key any more. Idempotent."""
 
     kind: Kind

@@ -5,6 +5,7 @@ Nothing here knows where the JSON came from: a file, or a cluster's API.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -158,10 +159,15 @@ def _key(cluster: ClusterID, metadata: shapes.Metadata, reading: _Reading) -> Ob
     name = metadata.name or ""
     if not (_LABEL_NAME if reading.kind is Kind.SERVICE else _NAME).fullmatch(name):
         raise InvalidObject(f"metadata.name: expected a lower-case DNS name, got {name!r}")
-    namespace = (metadata.namespace or "default") if reading.namespaced else ""
-    if namespace and not _LABEL_NAME.fullmatch(namespace):
-        raise InvalidObject(f"metadata.namespace: expected a lower-case DNS label, got {namespace!r}")
-    return ObjectKey(cluster, namespace, name)
+    return ObjectKey(cluster, _namespace(metadata.namespace or "default") if reading.namespaced else "", name)
+
+
+@lru_cache(maxsize=1 << 12)
+def _namespace(name: str) -> str:
+    """The same text for all of it: very many objects share few."""
+    if not _LABEL_NAME.fullmatch(name):
+        raise InvalidObject(f"metadata.namespace: expected a lower-case DNS label, got {name!r}")
+    return name
 
 
 def _name_of(cluster: ClusterID, kind: str, body: Body) -> str:

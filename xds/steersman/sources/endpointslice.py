@@ -91,12 +91,9 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
 
 def _endpoints(written: list[msgspec.Raw], family: IPFamily, report: Report, past: Past) -> tuple[tuple[SliceEndpoint, ...], bytes]:
     """The rows of the entries, and the digests of these."""
-    digests = array("q", [hash(bytes(entry)) for entry in written])
-    known: dict[int, SliceEndpoint] = {}
-    if past.value is not None and past.value.family is family:
-        known = dict(zip(array("q", past.digests), past.value.endpoints, strict=True))
-        known.pop(_UNKNOWN, None)
-    rows = list(map(known.get, digests))
+    digests = array("q", map(hash, map(bytes, written)))
+    same_family = past.value is not None and past.value.family is family
+    rows: list[SliceEndpoint | None] = _as_before(digests, past) if same_family else [None] * len(written)
     for number, row in enumerate(rows):
         if row is None:
             said = len(report)
@@ -104,6 +101,22 @@ def _endpoints(written: list[msgspec.Raw], family: IPFamily, report: Report, pas
             if len(report) > said:
                 digests[number] = _UNKNOWN
     return tuple(rows), digests.tobytes()  # type: ignore[arg-type]  # none is None any more
+
+
+def _as_before(digests: "array[int]", past: Past) -> list[SliceEndpoint | None]:
+    """The rows of before of what is written as it was; None for what isn't."""
+    assert past.value is not None
+    before = array("q", past.digests)
+    there = past.value.endpoints
+    rows: list[SliceEndpoint | None] = [
+        row if digest == old and old else None for digest, old, row in zip(digests, before, there, strict=False)
+    ]
+    rows += [None] * (len(digests) - len(rows))
+    if len([row for row in rows if row is None]) > 1:  # something has gone, and others have moved up
+        known: dict[int, SliceEndpoint | None] = dict(zip(before, there, strict=True))
+        known[_UNKNOWN] = None
+        rows = [known.get(digest) for digest in digests]
+    return rows
 
 
 _UNKNOWN = 0
@@ -138,6 +151,9 @@ def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report
 def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> tuple[str, str]:
     """The first of an endpoint's addresses that can be used, and ""; those after it are not looked at. Where there is none, the first as
     written, and what is wrong with it."""
+    first = texts[0] if texts else None
+    if first and family is IPFamily.IPV4 and ":" not in first and canonical_ip(first) == first and first not in _UNSPECIFIED:
+        return first, ""  # nearly all
     flaws = []
     for place, text in enumerate(texts):
         path = f"endpoints[{number}].addresses[{place}]"
@@ -154,4 +170,4 @@ def _first_address(number: int, texts: list[str | None], family: IPFamily, repor
     if not texts:
         report("bad-address", f"endpoints[{number}] has no address, and is left out", "write its IP address")
         flaws.append("the entry has no address")
-    return (texts[0] if texts else "") or "", flaws[0]
+    return first or "", flaws[0]

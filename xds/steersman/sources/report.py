@@ -1,5 +1,7 @@
 """What is wrong inside an object that is used all the same."""
 
+import msgspec
+
 from steersman.model.facts import Severity
 from steersman.model.objects import Row
 
@@ -18,26 +20,27 @@ class Complaint(Row, frozen=True, kw_only=True):
 class Report:
     """Gathers the complaints of one object; those of one id become one."""
 
+    __slots__ = ("_said",)
+
     def __init__(self) -> None:
-        self._causes: dict[str, list[str]] = {}
-        self._first: dict[str, tuple[Severity, str]] = {}
+        self._said: list[Complaint] = []
 
     def __call__(self, finding: str, cause: str, remedy: str, severity: Severity = Severity.WARNING) -> None:
-        self._causes.setdefault(finding, []).append(cause)
-        self._first.setdefault(finding, (severity, remedy))
+        self._said.append(Complaint(id=finding, severity=severity, cause=cause, remedy=remedy))
 
     def __len__(self) -> int:
         """How many complaints came, those of one id counted each."""
-        return sum(map(len, self._causes.values()))
+        return len(self._said)
 
     def complaints(self) -> tuple[Complaint, ...]:
         """One for each id, in the order of the first of each."""
-        if not self._causes:
+        if not self._said:
             return ()
-        return tuple(
-            Complaint(id=finding, severity=severity, cause=joined(self._causes[finding]), remedy=remedy)
-            for finding, (severity, remedy) in self._first.items()
-        )
+        causes: dict[str, list[str]] = {}
+        for said in self._said:
+            causes.setdefault(said.id, []).append(said.cause)
+        first = {said.id: said for said in reversed(self._said)}
+        return tuple(msgspec.structs.replace(first[finding], cause=joined(of_it)) for finding, of_it in causes.items())
 
 
 def joined(causes: list[str]) -> str:

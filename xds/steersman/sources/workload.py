@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from sys import intern
 
 from steersman.errors import InvalidObject
@@ -26,18 +27,18 @@ def pod_of(key: ObjectKey, shape: shapes.Pod, report: Report) -> Pod:
     status = shape.status or shapes.PodStatus()
     active = status.phase not in _DONE
     terminating = metadata.deletion_timestamp is not None
-    ready = any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions or [])
+    labels, locality_label = _labels(tuple(metadata.labels.items())) if metadata.labels else ((), "")
     return Pod(
         key=key,
         created=metadata.creation_timestamp or "",
         ips=_ips(status, report),
-        labels=_labels(metadata),
-        locality_label=_locality_label(metadata.labels or {}),
+        labels=labels,
+        locality_label=locality_label,
         node=intern(spec.node_name or ""),
         service_account=_service_account(spec.service_account_name or "default"),
         ports=tuple(_named_ports(spec)),
         active=active,
-        ready=ready and active and not terminating,
+        ready=active and not terminating and _is_ready(status),
         terminating=terminating,
     )
 
@@ -49,13 +50,21 @@ def _service_account(name: str) -> str:
     return intern(name)
 
 
-def _labels(metadata: shapes.Metadata) -> Labels:
-    """Interned: many pods share keys and values."""
-    return labels_of({intern(key): intern(value) for key, value in (metadata.labels or {}).items()})
+def _is_ready(status: shapes.PodStatus) -> bool:
+    return any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions or ())
+
+
+@lru_cache(maxsize=1 << 14)
+def _labels(written: tuple[tuple[str, str], ...]) -> tuple[Labels, str]:
+    """Labels as they are written, and the locality that they say. Replicas have theirs in common, and many pods keys and values."""
+    labels = {intern(key): intern(value) for key, value in written}
+    return labels_of(labels), _locality_label(labels)
 
 
 def _ips(status: shapes.PodStatus, report: Report) -> tuple[str, ...]:
     if status.pod_ips:
+        if len(status.pod_ips) == 1:
+            return addresses([status.pod_ips[0].ip], "status.podIPs", report)
         return tuple(dict.fromkeys(addresses([entry.ip for entry in status.pod_ips], "status.podIPs", report)))
     return addresses([status.pod_ip], "status.podIP", report) if status.pod_ip else ()
 
@@ -68,8 +77,8 @@ def _locality_label(labels: dict[str, str]) -> str:
 
 def _named_ports(spec: shapes.PodSpec) -> Iterator[tuple[str, int]]:
     """Ports that a Service may name as its target: those of containers, and of init containers that keep running (sidecars)."""
-    sidecars = [container for container in spec.init_containers or [] if container.restart_policy == "Always"]
-    for container in [*(spec.containers or []), *sidecars]:
+    sidecars = [container for container in spec.init_containers or () if container.restart_policy == "Always"]
+    for container in (*(spec.containers or ()), *sidecars):
         for port in container.ports or []:
             if port.name and port.container_port is not None and 1 <= port.container_port <= 65535:
                 yield intern(port.name), port.container_port

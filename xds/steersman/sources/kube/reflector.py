@@ -53,27 +53,23 @@ class Watch:
 Action = Pause | Renew | Get | Watch
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True, gc=False):
     """All that there is comes now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True, gc=False):
     """This object is so: its JSON, or what that was decoded to."""
 
     body: msgspec.Raw | shapes.Object
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True, gc=False):
     """This object, as it was last, is gone."""
 
     head: wire.Head
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(msgspec.Struct, frozen=True, gc=False):
     """That was all since Begin: what was not put is gone."""
 
 
