@@ -25,7 +25,7 @@ from steersman.model.config import (
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import Limits
 from steersman.names import EDS, SDS
-from steersman.settings import Address, ConfigErrors, KubernetesSource, OutageSettings, parse_settings, read_settings
+from steersman.settings import Address, ConfigErrors, KubernetesSource, OutageSettings, WarmStartSettings, parse_settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path("mesh.yaml")
@@ -148,11 +148,28 @@ def test_the_example_shows_every_key_and_the_true_defaults() -> None:
     del document["mesh"]["networks"]
     document["clusters"] = [{"name": "east", "files": str(ROOT / "config")}]
     assert parse_settings(yaml.safe_dump(document), example).mesh == least.mesh
-    assert set(document) == {"mesh", "clusters", "outage", "ca", "server"}
+    assert read.warm_start == least.warm_start
+    assert set(document) == {"mesh", "clusters", "outage", "warmStart", "ca", "server"}
     with pytest.raises(ConfigError, match="a known key, one of domain, ") as caught:
         parse_settings("mesh: {nothing: 1}\n" + EAST, FILE)
     known = caught.value.expected.removeprefix("a known key, one of ").split(", ")
     assert set(document["mesh"]) | {"networks"} == set(known)
+
+
+def test_a_warm_start_is_beside_the_ca_unless_it_has_a_place_of_its_own_or_is_switched_off(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    assert parse_settings(EAST, file).warm_start == WarmStartSettings(directory=tmp_path / ".steersman" / "warm", max_age=86400.0)
+    assert parse_settings(EAST + "ca: {directory: /state/ca}", file).warm_start.directory == Path("/state/warm")
+    own = parse_settings(EAST + "warmStart: {directory: kept, maxAge: 90m}", file).warm_start
+    assert own == WarmStartSettings(directory=tmp_path / "kept", max_age=5400.0)
+    assert parse_settings(EAST + "warmStart: {enabled: false, directory: kept}", file).warm_start.directory is None
+    file.touch()
+    assert refused(EAST + "warmStart: {enabled: 1, directory: mesh.yaml, maxAge: 1 day, age: 2}", file) == [
+        ("warmStart.enabled", 1, "true or false"),
+        ("warmStart.directory", str(file), "a directory, or a path where one can be made"),
+        ("warmStart.maxAge", "1 day", 'a duration such as "30s", "500ms" or "1m"'),
+        ("warmStart.age", 2, "a known key, one of directory, enabled, maxAge; did you mean maxAge?"),
+    ]
 
 
 def test_a_cluster_takes_the_outage_policy_of_all_where_it_has_none_of_its_own() -> None:

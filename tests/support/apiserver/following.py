@@ -15,6 +15,7 @@ from steersman.sources.kube.credentials import KubeconfigFile
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.state import ClusterStatus, ResourceStatus
 from steersman.sources.kube.timing import Timing
+from steersman.sources.kube.warmstore import WarmDirectory
 from tests.support.apiserver.client import Cluster
 from tests.support.apiserver.double import kubeconfig
 from tests.support.apiserver.link import Link
@@ -36,14 +37,17 @@ QUICK: dict[str, Any] = {
     "patience": 1.0,
     "grace": 0.2,
     "tick": 0.05,
+    "warm": 0.3,
 }
 """Shorter than what holds by default, so that tests needn't wait; what a test is about it sets itself."""
 
 
 class Followed:
-    """A source that runs. `log`: its facts, in order; `state`: what they come to."""
+    """A source that runs. `log`: its facts, in order; `state`: what they come to. `kept`: of its warm file, written at the end."""
 
-    def __init__(self, cluster: Cluster, directory: Path, *, link: Link | None = None, **timing: Any) -> None:
+    def __init__(
+        self, cluster: Cluster, directory: Path, *, link: Link | None = None, kept: WarmDirectory | None = None, **timing: Any
+    ) -> None:
         self._cluster, self._link = cluster, link
         directory.mkdir(exist_ok=True)
         self._file = directory / "kubeconfig"
@@ -52,7 +56,8 @@ class Followed:
         self.synced = False
         self._changed = asyncio.Event()
         self.login()
-        self.source = KubeSource(CLUSTER, KubeconfigFile(self._file), timing=Timing(**{**QUICK, **timing}))
+        store = kept.of(CLUSTER) if kept is not None else None
+        self.source = KubeSource(CLUSTER, KubeconfigFile(self._file), warm=store, timing=Timing(**{**QUICK, **timing}))
 
     def login(self, token: str = "") -> None:
         """The kubeconfig says how the cluster is reached now, with this token."""
@@ -67,6 +72,7 @@ class Followed:
 
     async def __aexit__(self, *_: object) -> None:
         ended = self._task.done()
+        await self.source.keep()
         self._task.cancel()
         (outcome,) = await asyncio.gather(self._task, return_exceptions=True)
         assert not ended, f"the source ended: {outcome!r}"

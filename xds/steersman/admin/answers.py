@@ -38,6 +38,7 @@ _SOURCE_STATES = {
     SourceState.SYNCED: pb.Source.SYNCED,
     SourceState.TIMED_OUT: pb.Source.TIMED_OUT,
     SourceState.FAILED: pb.Source.FAILED,
+    SourceState.WARM: pb.Source.WARM,
 }
 _SYNCS = {
     Sync.NOT_SENT: pb.TypeStatus.NOT_SENT,

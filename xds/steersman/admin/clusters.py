@@ -50,6 +50,10 @@ def _take(message: pb.Cluster, status: ClusterStatus) -> None:
     message.outage_after = status.after
     message.outage = status.outage
     message.credentials_unused = status.unused
+    if status.warm:
+        message.warm.CopyFrom(timestamp(status.warm))
+    if status.kept:
+        message.kept.CopyFrom(timestamp(status.kept))
     message.resources.extend(_resource(resource) for resource in status.resources)
 
 
@@ -61,5 +65,6 @@ def _resource(resource: ResourceStatus) -> pb.ClusterResource:
         whole=resource.whole,
         optional=resource.optional,
         objects=resource.objects,
+        warm=resource.warm,
         problem=resource.problem,
     )

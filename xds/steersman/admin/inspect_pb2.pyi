@@ -42,11 +42,13 @@ class Source(_message.Message):
         SYNCED: _ClassVar[Source.State]
         TIMED_OUT: _ClassVar[Source.State]
         FAILED: _ClassVar[Source.State]
+        WARM: _ClassVar[Source.State]
     STATE_UNSPECIFIED: Source.State
     SYNCING: Source.State
     SYNCED: Source.State
     TIMED_OUT: Source.State
     FAILED: Source.State
+    WARM: Source.State
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
@@ -74,7 +76,7 @@ class ListClustersResponse(_message.Message):
     def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ...) -> None: ...
 
 class Cluster(_message.Message):
-    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources", "registered_by", "credentials_unused")
+    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources", "registered_by", "credentials_unused", "warm", "kept")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Cluster.State]
@@ -107,6 +109,8 @@ class Cluster(_message.Message):
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_BY_FIELD_NUMBER: _ClassVar[int]
     CREDENTIALS_UNUSED_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     place: str
@@ -123,10 +127,12 @@ class Cluster(_message.Message):
     resources: _containers.RepeatedCompositeFieldContainer[ClusterResource]
     registered_by: str
     credentials_unused: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ..., registered_by: _Optional[str] = ..., credentials_unused: _Optional[str] = ...) -> None: ...
+    warm: _timestamp_pb2.Timestamp
+    kept: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ..., registered_by: _Optional[str] = ..., credentials_unused: _Optional[str] = ..., warm: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kept: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ClusterResource(_message.Message):
-    __slots__ = ("name", "version", "state", "whole", "optional", "objects", "problem")
+    __slots__ = ("name", "version", "state", "whole", "optional", "objects", "problem", "warm")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +140,7 @@ class ClusterResource(_message.Message):
     OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     state: str
@@ -141,7 +148,8 @@ class ClusterResource(_message.Message):
     optional: bool
     objects: int
     problem: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., whole: _Optional[bool] = ..., optional: _Optional[bool] = ..., objects: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    warm: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., whole: _Optional[bool] = ..., optional: _Optional[bool] = ..., objects: _Optional[int] = ..., problem: _Optional[str] = ..., warm: _Optional[int] = ...) -> None: ...
 
 class ListProxiesRequest(_message.Message):
     __slots__ = ("proxy",)

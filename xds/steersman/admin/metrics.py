@@ -112,6 +112,12 @@ class _Figures(Collector):
         text = "Seconds since all was well with a cluster's API; none where it never was."
         yield _gauge("steersman_cluster_contact_age_seconds", text, ("cluster",), ages)
         yield _gauge("steersman_cluster_outage", "1 while a cluster's outage policy holds.", ("cluster", "policy"), outages)
+        warm = {(one.cluster,): float(sum(resource.warm for resource in one.resources)) for one in clusters}
+        kept = {(one.cluster,): max(0.0, now - one.kept) for one in clusters if one.kept}
+        text = "Objects of a cluster that are from its warm file, and that its API has not told since."
+        yield _gauge("steersman_cluster_warm_objects", text, ("cluster",), warm)
+        text = "Seconds since a cluster's warm file was written; none where this server never did."
+        yield _gauge("steersman_cluster_warm_file_age_seconds", text, ("cluster",), kept)
         text = "1 for the state that a resource of a cluster's API is in."
         yield _gauge("steersman_cluster_resource_state", text, ("cluster", "resource", "state"), resources)
 

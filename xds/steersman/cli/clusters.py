@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         now = time.time()
         show(table(COLUMNS, (_row(cluster, now) for cluster in answer.clusters)))
         for cluster in answer.clusters:
-            show(_troubles(cluster))
+            show(_troubles(cluster, now))
     return 1 if any(cluster.state != pb.Cluster.SYNCED for cluster in answer.clusters) else 0
 
 
@@ -79,16 +79,20 @@ def _policy(cluster: "pb.Cluster") -> str:
     return f"{cluster.outage_policy} after {duration(cluster.outage_after)}{' *' if cluster.outage else ''}"
 
 
-def _troubles(cluster: "pb.Cluster") -> str:
+def _troubles(cluster: "pb.Cluster", now: float) -> str:
     """What is wrong, in the API server's words where they are known; of each resource only what isn't said of the cluster already."""
     said = [one for one in cluster.resources if one.problem and one.problem not in cluster.problem]
     wrong = [one for one in said if not (one.optional and one.state == "missing")]
     unused = f"its new credentials can't be used: {cluster.credentials_unused}" if cluster.credentials_unused else ""
-    if not cluster.problem and not wrong and not unused:
+    if not cluster.problem and not wrong and not unused and not cluster.HasField("warm"):
         return ""
-    lines = [f"\n{cluster.name}: {cluster.problem or unused or 'not all of it can be followed'}\n"]
+    otherwise = "not all of it can be followed" if wrong else "it is being read again"
+    lines = [f"\n{cluster.name}: {cluster.problem or unused or otherwise}\n"]
     if cluster.problem and unused:
         lines.append(f"  {unused}\n")
+    if cluster.HasField("warm"):
+        warm = ", ".join(f"{one.warm} {one.name}" for one in cluster.resources if one.warm)
+        lines.append(f"  from its warm file, {_age(cluster.warm, now)} old: {warm}\n")
     lines += [f"  {one.name} is {one.state}: {one.problem}\n" for one in wrong]
     return "".join(lines)
 

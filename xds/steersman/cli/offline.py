@@ -9,10 +9,11 @@ from pathlib import Path
 from steersman.errors import SteersmanError
 from steersman.graph import ComputeFailed
 from steersman.model.facts import Fact, Leaf, LeafKey, Origin, Root, Upsert
+from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
-from steersman.registry.collections import LEAVES, NETWORK_GATEWAYS, NETWORKS, RESOLVED, ROOTS
+from steersman.registry.collections import CLUSTER_STATES, LEAVES, NETWORK_GATEWAYS, NETWORKS, RESOLVED, ROOTS
 from steersman.resources.resource import Resource
 from steersman.settings import Settings, read_settings
 from steersman.snapshot.cache import SnapshotCache
@@ -60,6 +61,10 @@ class Offline:
         self.pipeline.apply(asyncio.run(_answers(names)))
         self._settle()
         return tuple(sorted(names - graph.rows(RESOLVED).keys()))
+
+    def warm(self) -> dict[ClusterID, float]:
+        """Clusters of which a warm file stands for what their API did not tell, and of when it is, in wall clock seconds."""
+        return {cluster: health.warm for cluster, health in self.pipeline.graph.rows(CLUSTER_STATES).items() if health.warm}
 
     def connect(self, proxy: Proxy) -> None:
         """From now on this proxy is a part of the mesh."""

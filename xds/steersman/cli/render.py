@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from steersman.cli.node import read_node
     from steersman.cli.offline import offline
     from steersman.cli.output import note, show, structured
+    from steersman.model.clusters import moment
 
     proxy = read_node(Path(args.node))
     mesh = offline(args.config)
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     rendered: dict[str, list[dict[str, Any]]] = {key: [] for key in KEYS.values()}
     for type_url, resources in mesh.served(proxy, types).items():
         rendered[KEYS[names.TYPE_NAMES[type_url]]] = [as_dict(message_of(type_url, resource.body)) for resource in resources]
+    for cluster, as_of in mesh.warm().items():
+        note(f"steersman: note: the API of cluster {cluster} did not tell all, so some is from its warm file, of {moment(as_of)}")
     for name in mesh.unresolved:
         note(f"steersman: note: the gateway hostname {name} was not resolved, so it gives no address here")
     show(structured(rendered, args.output))

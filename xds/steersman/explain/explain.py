@@ -4,14 +4,13 @@ Nothing is decided here. The answer is read off the values that the proxy's own 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from steersman.explain.candidates import Assignment, candidates, endpoints_in
 from steersman.explain.explanation import Explanation, Gateway, Place, PortExplanation, Reference
 from steersman.explain.service_names import UnknownService
 from steersman.graph import Collection, NodeRef, Reader, Table
-from steersman.model.clusters import OUTAGES, OutagePolicy
+from steersman.model.clusters import OUTAGES, OutagePolicy, moment
 from steersman.model.facts import Origin
 from steersman.model.ids import NetworkID, ServiceKey, ServicePortKey
 from steersman.model.mesh import MeshService, ObjectRef, ServicePort, Standpoint
@@ -142,10 +141,13 @@ def _outage_notes(read: Reader, service: MeshService) -> Iterator[str]:
     """Which of the service's clusters are shown as they were, and what is made of that."""
     for cluster in service.clusters:
         health = read(CLUSTER_STATES, cluster)
-        if health is not None and health.state in OUTAGES:
-            since = datetime.fromtimestamp(health.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if health is None:
+            continue
+        if health.state in OUTAGES:
             policy = _OUTAGE_WORDS[read(CLUSTER_OUTAGES, cluster)]
-            yield f"cluster {cluster} is {health.state} since {since} ({health.problem}): {policy}"
+            yield f"cluster {cluster} is {health.state} since {moment(health.since)} ({health.problem}): {policy}"
+        if health.warm:
+            yield f"cluster {cluster}: what its API has not told since the server started is from its warm file, of {moment(health.warm)}"
 
 
 def _service_notes(read: Reader, service: MeshService, standpoint: Standpoint) -> Iterator[str]:

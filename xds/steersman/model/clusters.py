@@ -1,5 +1,6 @@
 """How a cluster stands that is read from its API: a fact of its source, by which the mesh knows what to make of the cluster's endpoints."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from steersman.model.ids import ClusterID
@@ -35,7 +36,8 @@ class OutagePolicy(StrEnum):
 class ClusterHealth(Row, frozen=True, kw_only=True):
     """How a cluster stands (kind CLUSTER_STATE, key: its name). `since`: wall clock seconds; of an outage, the last time at which all was
     well. `problem`: in words, "" where there is none. `uid`: of the namespace kube-system, by which two names of one cluster are told;
-    "" before it is known. `outage`: what holds for its endpoints now, KEEP while nothing does."""
+    "" before it is known. `outage`: what holds for its endpoints now, KEEP while nothing does. `warm`: some of what it holds is from
+    its warm file, of these wall clock seconds; 0 where nothing is."""
 
     cluster: ClusterID
     state: ClusterState
@@ -43,3 +45,9 @@ class ClusterHealth(Row, frozen=True, kw_only=True):
     problem: str = ""
     uid: str = ""
     outage: OutagePolicy = OutagePolicy.KEEP
+    warm: float = 0.0
+
+
+def moment(seconds: float) -> str:
+    """Wall clock seconds as RFC 3339 writes them, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

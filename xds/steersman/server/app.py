@@ -40,6 +40,7 @@ from steersman.sources.dns import Resolver
 from steersman.sources.files import FileSource, directories_of
 from steersman.sources.kube import registrations
 from steersman.sources.kube.source import kube_sources
+from steersman.sources.kube.warmstore import warm_directory
 
 log = logging.getLogger("steersman")
 
@@ -91,8 +92,9 @@ class Server:
         self.files = FileSource(self.directories)
         self.loads = Loads(settings.server.xds.load_reporting_interval)
         self.xds = XDSServer(self.engine, settings.server.xds, self.counters, self.loads)
-        self.remotes = RemoteClusters(settings, self.feeds)
-        self.kube = kube_sources(settings, self.remotes.claimed)
+        self.warm = warm_directory(settings.warm_start)
+        self.remotes = RemoteClusters(settings, self.feeds, self.warm)
+        self.kube = kube_sources(settings, self.remotes.claimed, self.warm)
         self.draining = False
 
     # -- what the pipeline wants ----------------------------------------------------------------------------------------------
@@ -205,8 +207,16 @@ class Server:
         gc.enable()
         clusters = sum(source.kind in CLUSTER_KINDS for source in self.feeds.statuses())
         log.info("ready: %d objects of %d clusters", sum(self.pipeline.held.values()), clusters)
+        self._tell_of_strangers()
+
+    def _tell_of_strangers(self) -> None:
+        """Warm files of clusters that are not there, as far as all are known that are."""
+        unknown = any(status.cluster is not None and not status.cluster.contact for status in self.feeds.statuses())
+        if self.warm is not None and not (unknown and self.settings.remote_clusters.secrets):
+            for path in self.warm.others([*self.kube, *(source.cluster for source in self.remotes.sources)]):
+                log.warning("the warm file %s is of no cluster that is read from its API; remove it if that cluster is gone", path)
 
     async def _drain(self) -> None:
         log.info("draining: readiness is off, streams are ended within %g s", DRAIN)
         self.draining = True
-        await self.xds.drain(DRAIN)
+        await asyncio.gather(self.xds.drain(DRAIN), *(source.keep() for source in (*self.kube.values(), *self.remotes.sources)))

@@ -18,6 +18,8 @@ from steersman.settings import Settings
 from steersman.sources.kube.kubeconfigs import claims_in, missing
 from steersman.sources.kube.registered import RemoteCluster, registrations_of
 from steersman.sources.kube.registrations import SOURCE, Claim, Registration
+from steersman.sources.kube.source import KubeSource
+from steersman.sources.kube.warmstore import WarmDirectory
 
 log = logging.getLogger("steersman.kubernetes")
 
@@ -28,8 +30,8 @@ _LOOK = 1.0
 class _Remote(RemoteCluster):
     """`task`: of its source, None before it runs."""
 
-    def __init__(self, registration: Registration, settings: Settings) -> None:
-        super().__init__(registration, settings)
+    def __init__(self, registration: Registration, settings: Settings, warm: WarmDirectory | None) -> None:
+        super().__init__(registration, settings, warm)
         self.task: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
@@ -40,11 +42,13 @@ class _Remote(RemoteCluster):
 
 
 class RemoteClusters:
-    """The source "remoteClusters": which clusters there are beside those of the configuration, and their sources."""
+    """The source "remoteClusters": which clusters there are beside those of the configuration, and their sources. `warm`: see
+    KubeSource."""
 
-    def __init__(self, settings: Settings, feeds: Sources) -> None:
+    def __init__(self, settings: Settings, feeds: Sources, warm: WarmDirectory | None) -> None:
         self._settings = settings
         self._feeds = feeds
+        self._warm = warm
         self._directory = settings.remote_clusters.kubeconfigs
         self._registrations = registrations_of(settings)
         self._remotes: dict[ClusterID, _Remote] = {}
@@ -55,6 +59,11 @@ class RemoteClusters:
     def place(self) -> str:
         of = [str(self._directory)] if self._directory is not None else []
         return ", ".join([*of, *(f"Secrets of {name}" for name in self._settings.remote_clusters.secrets)])
+
+    @property
+    def sources(self) -> list[KubeSource]:
+        """Of the clusters that there are now."""
+        return [remote.source for remote in self._remotes.values()]
 
     def begin(self) -> None:
         """What the directory holds at the start is waited for like other clusters."""
@@ -69,7 +78,7 @@ class RemoteClusters:
         """What is new is a source from now on: it is waited for, if the server isn't ready yet. The rest needs the task."""
         for cluster, registration in self._registrations.registrations.items():
             if cluster not in self._remotes:
-                remote = self._remotes[cluster] = _Remote(registration, self._settings)
+                remote = self._remotes[cluster] = _Remote(registration, self._settings, self._warm)
                 source = remote.source
                 self._feeds.add(
                     Source(cluster, "kubernetes", source.place, source.timeout, cluster=source.status, registered=registration.place)
@@ -128,6 +137,7 @@ class RemoteClusters:
     async def _end(self, remote: _Remote, emit: Emit) -> None:
         log.info("cluster %s: no longer registered by %s; all that it told is gone", remote.cluster, remote.source.place)
         await remote.end()
+        await remote.source.forget()
         del self._remotes[remote.cluster]
         await self._feeds.remove(remote.cluster)
         emit([Delete(kind=Kind.CLUSTER, key=remote.cluster)])

@@ -146,8 +146,11 @@ class Sources:
 
     def _patience(self, source: Source) -> float:
         """Seconds for which readiness waits for it. A cluster that is dead is no reason to keep those waiting that others are there for;
-        where no other is, it might be all that the mesh has."""
+        where no other is, it might be all that the mesh has. One whose warm file is being read will have told in a moment."""
         assert source.timeout is not None
+        cluster = source.cluster()
+        if cluster is not None and cluster.reading:
+            return source.timeout
         others = any(other.known for other in self._sources.values() if other.kind in CLUSTER_KINDS and other is not source)
         return min(source.timeout, _DEAD) if source.dead and others else source.timeout
 
@@ -181,14 +184,22 @@ class Sources:
             match fact:
                 case Upsert():
                     if isinstance(fact.value, ClusterHealth):
-                        self._sources[fact.key].dead = fact.value.state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
-                        self._told.set()
+                        self._stands(self._sources[fact.key], fact.value)
                     source = self._sources.get(fact.origin.source)
                     if source is not None and source.resync is not None:
                         source.resync.add((fact.kind, fact.key))
                 case Synced():
                     gone += self._synced(self._sources[fact.source])
         self._engine.submit([*facts, *gone] if gone else facts)
+
+    def _stands(self, source: Source, health: ClusterHealth) -> None:
+        """How a cluster's API does. What stands for it by its warm file is all that there will be until that is back."""
+        source.dead = health.state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
+        if health.warm and source.dead:
+            source.known = True
+            if source.state in (SourceState.SYNCING, SourceState.TIMED_OUT):
+                source.state = SourceState.WARM
+        self._told.set()
 
     def _synced(self, source: Source) -> list[Fact]:
         told, source.resync = source.resync, None

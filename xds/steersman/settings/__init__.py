@@ -15,6 +15,7 @@ from steersman.settings.settings import (
 )
 from steersman.settings.strict import ConfigErrors
 from steersman.settings.values import Address
+from steersman.settings.warm import WarmStartSettings
 
 __all__ = [
     "NOTHING",
@@ -29,6 +30,7 @@ __all__ = [
     "RemoteClusterSettings",
     "ServerSettings",
     "Settings",
+    "WarmStartSettings",
     "XDSSettings",
     "parse_settings",
     "read_settings",

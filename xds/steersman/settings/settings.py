@@ -26,6 +26,7 @@ from steersman.settings.outages import KEEP, OutageSettings, outage_of
 from steersman.settings.remote import NONE, RemoteClusterSettings, remote_clusters_of
 from steersman.settings.strict import Section, parse, read_text
 from steersman.settings.values import Address
+from steersman.settings.warm import WarmStartSettings, warm_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Settings:
     clusters: tuple[ClusterSource, ...]
     ca: CASettings
     server: ServerSettings
+    warm_start: WarmStartSettings
     remote_clusters: RemoteClusterSettings = NONE
 
 
@@ -110,12 +112,14 @@ def settings_of(root: Section, file: Path) -> Settings:
     mesh = _mesh(root.section("mesh"))
     outage = outage_of(root.section("outage"), KEEP)
     clusters = _clusters(root, file.parent, outage)
+    ca = _ca(root.section("ca"), file.parent)
     settings = Settings(
         file=file,
         mesh=mesh,
         clusters=clusters,
-        ca=_ca(root.section("ca"), file.parent),
+        ca=ca,
         server=_server(root.section("server")),
+        warm_start=warm_start(root.section("warmStart"), file.parent, ca.directory),
         remote_clusters=remote_clusters_of(root, file.parent, outage, (one.config.name for one in clusters if one.kubernetes is not None)),
     )
     root.close()

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from steersman.model.clusters import ClusterState
+from steersman.model.clusters import ClusterState, moment
 from steersman.model.facts import Finding, Severity
+from steersman.model.ids import ClusterID
 from steersman.sources.kube.reflector import Standing
 from steersman.sources.kube.rights import verbs_on
 from steersman.sources.kube.state import ClusterStatus, ResourceStatus
+from steersman.sources.report import Complaint
 
 _STATES = {
     ClusterState.UNREACHABLE: (
@@ -31,7 +33,7 @@ def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
     """Those of the cluster as a whole, then those of its resources. `place`: where its credentials come from."""
     if status.state in _STATES:
         kind, severity, remedy = _STATES[status.state]
-        left = "what it told before stands" if status.contact else "nothing is known of it"
+        left = _left(status)
         yield Finding(
             id=kind,
             severity=severity,
@@ -58,11 +60,35 @@ def cluster_findings(status: ClusterStatus, place: str) -> Iterator[Finding]:
             yield _failing(status, resource, place)
 
 
+def warm_finding(cluster: ClusterID, complaint: Complaint, path: str) -> Finding:
+    """Of the warm file at this path."""
+    return Finding(
+        id=complaint.id,
+        severity=complaint.severity,
+        object=f"Cluster {cluster}",
+        place=path,
+        cause=complaint.cause,
+        remedy=complaint.remedy,
+    )
+
+
+def _left(status: ClusterStatus) -> str:
+    """What there is in place of what the API does not tell."""
+    if not status.contact:
+        return "nothing is known of it"
+    if not status.warm:
+        return "what it told before stands"
+    objects = sum(resource.warm for resource in status.resources)
+    return f"{objects} objects stand as its warm file has them, of {moment(status.warm)}"
+
+
 def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:
     group = resource.name.partition(".")[2]
     plural = resource.name.partition(".")[0]
     verbs = ", ".join(f'"{verb}"' for verb in verbs_on(plural))
-    without = "what it told before stands" if resource.whole else "the mesh is served without them"
+    without = "the mesh is served without them"
+    if resource.whole or resource.warm:
+        without = "what it told before stands" if resource.whole else f"the {resource.warm} of its warm file stand"
     role = f"a Role in its namespace {resource.namespace}" if resource.namespace else "its ClusterRole"
     return Finding(
         id="resource-forbidden",

@@ -24,7 +24,7 @@ _LONGEST_RETRY_AFTER = 300.0
 
 
 class Follower:
-    """One resource of one cluster. `heard`: the loop's time at which something came of it last.
+    """One resource of one cluster. `heard`: the loop's time at which something came of it last. `mirror`: may hold what a warm file has.
 
     `told` is called whenever the mirror may have facts, or the resource stands otherwise.
     """
@@ -43,6 +43,8 @@ class Follower:
         self.resource = resource
         self.reflector = Reflector(resource, timing, random)
         self.mirror = mirror
+        if isinstance(mirror, Mirror) and mirror.warm:
+            self.reflector.remember()
         self.heard = -math.inf
         self._clock = clock
         self._pace = pace
@@ -61,6 +63,7 @@ class Follower:
             whole=self.mirror.whole,
             optional=self.resource.optional,
             objects=len(self.mirror),
+            warm=self.mirror.warm if isinstance(self.mirror, Mirror) else 0,
             problem=reflector.problem,
         )
 

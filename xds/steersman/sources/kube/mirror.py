@@ -1,9 +1,10 @@
 """What a cluster's API holds of one resource, as facts: pure, told of each change as it comes.
 
 Facts depend only on what the server has, not on the number, order or repetition of what it says: an event that is older than what is held
-says nothing, an object of another uid is another object.
+says nothing, an object of another uid is another object. What a warm file has stands until the server tells it again, or everything else.
 """
 
+from collections.abc import Iterable, Iterator
 from sys import intern
 from typing import Any
 
@@ -19,6 +20,7 @@ from steersman.sources.endpointslice import NO_PAST, Past
 from steersman.sources.kube import wire
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
 from steersman.sources.kube.resources import Resource
+from steersman.sources.kube.warmfile import Kept
 from steersman.sources.report import Complaint
 
 
@@ -34,19 +36,23 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mirror:
-    """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object."""
+    """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object. `changes`: how often what is
+    held of any came to mean something else."""
 
     def __init__(self, cluster: ClusterID, resource: Resource) -> None:
         self.cluster = cluster
         self.resource = resource
         assert resource.kind is not None
-        self._kind = resource.kind
+        self.kind = resource.kind
         self._api_version = resource.api_version(resource.versions[0])
         self.whole = False
         self._held: dict[ObjectKey, _Held] = {}
         self._put: set[ObjectKey] | None = None
         """The objects of a telling of everything that is under way."""
         self._facts: list[Fact] = []
+        self._warm: set[ObjectKey] = set()
+        """Objects that nobody but the warm file has told yet."""
+        self.changes = 0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -55,6 +61,35 @@ class Mirror:
         """Of the object that is held under this key, or ""."""
         held = self._held.get(key)
         return held.uid if held is not None else ""
+
+    @property
+    def warm(self) -> int:
+        """How many of the objects the server has not told since they were restored."""
+        return len(self._warm)
+
+    def kept(self) -> tuple[int, Iterator[Kept]]:
+        """The objects as they are now, to be kept: how many, and each. They cost nothing until they are taken, but the references."""
+        held = [one for one in self._held.values() if one.value is not None]
+        return len(held), (Kept(one.uid, one.resource_version, one.value) for one in held)
+
+    def restore(self, objects: Iterable[Kept], place: str, seen: float) -> Steps[None]:
+        """Takes in what a warm file has, as far as the server has told nothing of it; pauses after each object. `place`: the file."""
+        for kept in objects:
+            if self.whole:
+                return
+            key = kept.value.key
+            if key not in self._held:
+                self._held[key] = _Held(kept.uid, kept.resource_version, kept.value)
+                self._warm.add(key)
+                origin = Origin(source=self.cluster, place=place, uid=kept.uid, resource_version=kept.resource_version, seen=seen)
+                self._facts.append(Upsert(kind=self.kind, key=key, value=kept.value, origin=origin))
+            yield
+
+    def forget_warm(self) -> None:
+        """What was restored is another cluster's."""
+        for key in self._warm:
+            self._let_go(key, self._held.pop(key))
+        self._warm.clear()
 
     def take(self, changes: list[Change], seen: float) -> Steps[None]:
         """Takes changes in; pauses after each object. `seen`: wall clock seconds."""
@@ -77,7 +112,7 @@ class Mirror:
 
     def _take(self, body: msgspec.Raw | shapes.Object, seen: float) -> None:
         try:
-            decoded = decode(self.cluster, self._api_version, self._kind, body, self._past)
+            decoded = decode(self.cluster, self._api_version, self.kind, body, self._past)
         except InvalidField as error:
             self._refuse(body, error, seen)
             return
@@ -113,20 +148,27 @@ class Mirror:
             self._put.add(key)
         elif before is not None and before.uid == held.uid and _is_older(held.resource_version, before.resource_version):
             return  # told again
-        self._held[key] = held
+        confirmed = key in self._warm
+        self._warm.discard(key)
         if before is not None and before.uid != held.uid:
             self._let_go(key, before)
             before = None
-        if before is None or before.resource_version != held.resource_version or before.value != held.value:
+        if before is not None and before.value == held.value:
+            # The mesh has the one that was told first; of two that are equal one is enough.
+            held = _Held(held.uid, held.resource_version, before.value, held.findings, held.digests)
+        self._held[key] = held
+        if before is None or confirmed or before.resource_version != held.resource_version or before.value is not held.value:
             self._tell(key, before, held, seen)
         self._tell_findings(before, held, complaints, seen)
 
     def _tell(self, key: ObjectKey, before: _Held | None, held: _Held, seen: float) -> None:
+        if before is None or before.value is not held.value:
+            self.changes += 1
         if held.value is not None:
             origin = Origin(source=self.cluster, uid=held.uid, resource_version=held.resource_version, seen=seen)
-            self._facts.append(Upsert(kind=self._kind, key=key, value=held.value, origin=origin))
+            self._facts.append(Upsert(kind=self.kind, key=key, value=held.value, origin=origin))
         elif before is not None and before.value is not None:
-            self._facts.append(Delete(kind=self._kind, key=key))
+            self._facts.append(Delete(kind=self.kind, key=key))
 
     def _tell_findings(self, before: _Held | None, held: _Held, complaints: tuple[Complaint, ...], seen: float) -> None:
         if before is not None:
@@ -136,7 +178,7 @@ class Mirror:
             self._facts.append(Upsert(kind=Kind.FINDING, key=key, value=value, origin=Origin(source=self.cluster, seen=seen)))
 
     def _finding_key(self, key: ObjectKey, complaint: Complaint) -> FindingKey:
-        return FindingKey(self.cluster, "", complaint.id, intern(object_name(self._kind, key)))
+        return FindingKey(self.cluster, "", complaint.id, intern(object_name(self.kind, key)))
 
     def _remove(self, head: wire.Head) -> None:
         key = ObjectKey(self.cluster, head.namespace, head.name)
@@ -144,11 +186,13 @@ class Mirror:
         if held is None or _is_older(head.resource_version, held.resource_version):
             return
         del self._held[key]
+        self._warm.discard(key)
         self._let_go(key, held)
 
     def _let_go(self, key: ObjectKey, held: _Held) -> None:
+        self.changes += 1
         if held.value is not None:
-            self._facts.append(Delete(kind=self._kind, key=key))
+            self._facts.append(Delete(kind=self.kind, key=key))
         self._facts.extend(Delete(kind=Kind.FINDING, key=finding) for finding in held.findings)
 
     def _sweep(self) -> Steps[None]:
@@ -157,6 +201,7 @@ class Mirror:
         for key in [key for key in self._held if key not in put]:
             self._let_go(key, self._held.pop(key))
             yield
+        self._warm.clear()
         self.whole = True
 
 

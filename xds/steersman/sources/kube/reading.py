@@ -12,6 +12,7 @@ from steersman.settings import Settings
 from steersman.sources.kube.registered import RemoteCluster, registrations_of
 from steersman.sources.kube.registrations import SOURCE
 from steersman.sources.kube.source import KubeSource, kube_sources
+from steersman.sources.kube.warmstore import warm_directory
 
 _DEAD = 5.0
 """Seconds for which a cluster is waited for that can't be reached."""
@@ -26,11 +27,12 @@ def read_clusters(settings: Settings) -> list[Fact]:
 
 async def _read_settings(settings: Settings) -> list[Fact]:
     registrations = registrations_of(settings)
-    facts = await _read_all(kube_sources(settings, registrations.tell).values())
+    warm = warm_directory(settings.warm_start, keeps=False)
+    facts = await _read_all(kube_sources(settings, registrations.tell, warm).values())
     seen = time.time()
     for key, finding in registrations.findings.items():
         facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=SOURCE, place=finding.place, seen=seen)))
-    remotes = [RemoteCluster(registration, settings) for registration in registrations.registrations.values()]
+    remotes = [RemoteCluster(registration, settings, warm) for registration in registrations.registrations.values()]
     facts += [remote.fact(seen) for remote in remotes]
     return facts + await _read_all(remote.source for remote in remotes)
 
@@ -46,7 +48,9 @@ async def _read(source: KubeSource) -> list[Fact]:
     while not running.done() and not _synced(facts):
         waited = time.monotonic() - started
         dead = source.status().state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
-        if waited >= (min(_DEAD, source.timeout) if dead else source.timeout):
+        if waited >= (min(_DEAD, source.timeout) if dead and not source.status().reading else source.timeout):
+            break
+        if dead and source.status().warm:
             break
         await asyncio.wait({running}, timeout=_LOOK)
     running.cancel()
@@ -65,12 +69,13 @@ def _synced(facts: Sequence[Fact]) -> bool:
 def _not_synced(source: KubeSource) -> Fact:
     status = source.status()
     told = sum(resource.objects for resource in status.resources)
+    warm = f", {sum(resource.warm for resource in status.resources)} of them from its warm file" if status.warm else ""
     finding = Finding(
         id="source-not-synced",
         severity=Severity.WARNING,
         object=f"Cluster {source.cluster}",
         place=source.place,
-        cause=f"not everything could be read of it ({told} objects were; it is {status.state})",
+        cause=f"not everything could be read of it ({told} objects were{warm}; it is {status.state})",
         remedy="see the cluster's other findings; where it is only slow, raise clusters[].syncTimeout",
     )
     key = FindingKey(source.cluster, source.place, finding.id, finding.object)

@@ -117,6 +117,7 @@ class Reflector:
         self.failures = 0
         self._asked = False
         self._events = wire.Events(_shape(resource))
+        self._known = False
         self._timing = timing
         self._random = random
         self._not_before = 0.0
@@ -354,6 +355,10 @@ class Reflector:
         self.watching = self._asked = False
         self._not_before = min(self._not_before, now)
 
+    def remember(self) -> None:
+        """There were such objects, before we began."""
+        self._known = True
+
     def wake(self, now: float) -> None:
         """The server answers again after it did not: no need to wait any longer, within a breath of each other, and what failed meanwhile
         no longer counts: the next failure is a first one."""
@@ -383,7 +388,7 @@ class Reflector:
         self._candidates = None
         self._stand(Standing.MISSING, f"it is served in none of the versions {', '.join(self.resource.versions)}")
         self._not_before = now + self._timing.missing * (0.75 + 0.5 * self._random())
-        if self.whole and self._absences < _ABSENCES:
+        if (self.whole or self._known) and self._absences < _ABSENCES:
             return []
         self.whole = True
         return [Begin(), Complete()]

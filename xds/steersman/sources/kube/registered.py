@@ -11,16 +11,18 @@ from steersman.sources.kube.credentials import RegisteredAccess
 from steersman.sources.kube.kubeconfigs import claims_in, missing
 from steersman.sources.kube.registrations import SOURCE, Registration, Registrations
 from steersman.sources.kube.source import KubeSource
+from steersman.sources.kube.warmstore import WarmDirectory
 
 
 class RemoteCluster:
-    """`access`: to be told of what is registered anew."""
+    """`access`: to be told of what is registered anew. `warm`: see KubeSource."""
 
-    def __init__(self, registration: Registration, settings: Settings) -> None:
+    def __init__(self, registration: Registration, settings: Settings, warm: WarmDirectory | None) -> None:
         remote = settings.remote_clusters
         self.cluster: ClusterID = registration.cluster
         self.access = RegisteredAccess(registration)
-        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout)
+        store = warm.of(self.cluster) if warm is not None else None
+        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout, warm=store)
 
     def fact(self, seen: float) -> Upsert:
         """That there is such a cluster. Its network is what its namespaces and mesh.networks say. `seen`: wall clock seconds."""

@@ -3,15 +3,16 @@
     followers (one a resource) --facts--.
     heartbeat --------------------------+--> emit
     how it stands ----------------------'
+    warm file <--> followers
 
-Everything that decides is in `reflector`, `mirror` and `state`; here it is brought together.
+Everything that decides is in `reflector`, `mirror`, `telling` and `state`; here it is brought together.
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import random as chance
 
 from steersman.errors import SourceError
@@ -22,7 +23,7 @@ from steersman.model.objects import Kind
 from steersman.settings import OutageSettings, Settings
 from steersman.sources.kube.api import Api
 from steersman.sources.kube.credentials import Access, access_to
-from steersman.sources.kube.findings import cluster_findings
+from steersman.sources.kube.findings import cluster_findings, warm_finding
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.heartbeat import Heartbeat
 from steersman.sources.kube.mirror import Mirror
@@ -31,7 +32,10 @@ from steersman.sources.kube.registrations import Claim
 from steersman.sources.kube.resources import RESOURCES, Resource, remote_secrets
 from steersman.sources.kube.secrets import Secrets
 from steersman.sources.kube.state import ClusterStatus, Pulse, ResourceStatus, cluster_state, is_followed, is_settled
+from steersman.sources.kube.telling import Due, FirstTelling
 from steersman.sources.kube.timing import Timing
+from steersman.sources.kube.warmstart import WarmStart
+from steersman.sources.kube.warmstore import WarmDirectory, WarmStore
 from steersman.sources.pace import Pace
 
 log = logging.getLogger("steersman.kubernetes")
@@ -42,13 +46,12 @@ Claimed = Callable[[ClusterID, Sequence[Claim]], None]
 
 _REWORDING = 5.0
 """Seconds between two descriptions of one state: each is a fact, and while a cluster fails every try may fail in another way."""
-_HOLD_BACK = 0.9
-"""The part of the cluster's time-out for which first facts are held back at most."""
 
 
 class KubeSource:
-    """A cluster read from its API. `timeout`: seconds that it is waited for. `secrets`: the namespace in which it holds kubeconfigs of
-    other clusters, "" for none; `claimed` is told of all of them whenever they have changed, the first time before Synced."""
+    """A cluster read from its API. `timeout`: seconds that it is waited for. `warm`: where what it told last is kept over a restart; None:
+    nowhere. `secrets`: the namespace in which it holds kubeconfigs of other clusters, "" for none; `claimed` is told of all of them
+    whenever they have changed, the first time before Synced."""
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class KubeSource:
         *,
         outage: OutageSettings | None = None,
         timeout: float = 30.0,
+        warm: WarmStore | None = None,
         timing: Timing | None = None,
         random: Callable[[], float] = chance,
         clock: Callable[[], float] = time.time,
@@ -80,16 +84,21 @@ class KubeSource:
         self._worded = 0.0
         self._turned_at = math.inf
         self._server = ""
-        self._afresh(lambda facts: None)
+        self._warm = WarmStart(cluster, warm, self._timing, clock, self._pace) if warm is not None else None
+        self._told_any = False
+        self._uid = ""
+        self._afresh(lambda facts: None, {})
 
-    def _afresh(self, emit: Emit) -> None:
+    def _afresh(self, emit: Emit, restored: Mapping[Resource, Mirror]) -> None:
+        """`restored`: mirrors that hold what a warm file has, while nothing else was told."""
         self._emit = emit
         self._api: Api | None = None
         self._heartbeat = Heartbeat(
             self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced, renewed=self._renewed
         )
         self._secrets = Secrets(self.cluster) if self._namespace else None
-        followed: list[tuple[Resource, Mirror | Secrets]] = [(resource, Mirror(self.cluster, resource)) for resource in RESOURCES]
+        self._mirrors = tuple(restored.get(resource) or Mirror(self.cluster, resource) for resource in RESOURCES)
+        followed: list[tuple[Resource, Mirror | Secrets]] = [(mirror.resource, mirror) for mirror in self._mirrors]
         if self._secrets is not None:
             followed.append((remote_secrets(self._namespace), self._secrets))
         self._followers = tuple(
@@ -120,23 +129,34 @@ class KubeSource:
         self._heartbeat.hurry()
 
     async def run(self, emit: Emit) -> None:
-        """Emits facts for ever. Each run starts from nothing. Raises SourceError where the credentials can't be read at first."""
-        self._afresh(emit)
-        self._started = asyncio.get_running_loop().time()
+        """Emits facts for ever. Each run starts from nothing, but for what a warm file has. Raises SourceError where the credentials can't
+        be read at first."""
+        restored = {mirror.resource: mirror for mirror in self._mirrors if mirror.warm and not self._told_any}
+        self._afresh(emit, restored)
+        now = asyncio.get_running_loop().time()
+        self._first = FirstTelling(self._timing, self.timeout, now)
+        if restored:
+            self._heartbeat.uid = self._uid
+            self._first.stand_in(now)
         try:
             async with Api(self._access, self._timing) as api:
                 self._api, self._server = api, api.server
                 async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
                     for follower in self._followers:
                         tasks.create_task(follower.run(api), name=f"kubernetes {self.cluster} {follower.resource.name}")
                     tasks.create_task(self._heartbeat.run(api), name=f"kubernetes {self.cluster} heartbeat")
+                    tasks.create_task(self._keep_up(), name=f"kubernetes {self.cluster} warm file")
                     while True:
                         self._server = api.server
                         self._tell()
                         await asyncio.sleep(self._timing.tick)
         except SourceError as error:
             self._stand(ClusterState.UNAUTHORISED, str(error))
-            emit([*self._health_facts(), *self._finding_facts()])
+            if self._warm is not None and self._warm.may_restore and not self._told_any:
+                await self._restore(self._warm, lambda: True)
+            if facts := [*self._health_facts(), *self._finding_facts()]:
+                emit(facts)
             raise
 
     # -- what the tasks tell --------------------------------------------------------------------------------------------------
@@ -166,6 +186,8 @@ class KubeSource:
             "cluster %s: %s is another cluster than before (the uid of kube-system was %s and is %s); everything is read again",
             *(self.cluster, self._server, before, self._heartbeat.uid),
         )
+        for mirror in self._mirrors:
+            mirror.forget_warm()
         for follower in self._followers:
             follower.resync()
 
@@ -182,19 +204,61 @@ class KubeSource:
                 follower.interrupt()
                 follower.wake()
 
+    # -- the warm file --------------------------------------------------------------------------------------------------------
+
+    async def _restore(self, warm: WarmStart, wanted: Callable[[], bool]) -> None:
+        """Fills in what is not known with what the warm file has of it. An API that gives nothing may tell all of it together again,
+        when it is back."""
+        header = await warm.restore(self._followers, self._heartbeat.uid, wanted)
+        if header is None:
+            return
+        if any(mirror.warm for mirror in self._mirrors if not mirror.resource.optional):
+            self._contact = warm.as_of
+            if self._state in OUTAGES:
+                self._since = self._contact
+        self._uid = self._heartbeat.uid = self._heartbeat.uid or header.uid
+        if self._is_out() or self._heard() == -math.inf:
+            self._first.stand_in(asyncio.get_running_loop().time())
+            self._emit([*self._object_facts(), *self._health_facts(), *self._finding_facts()])
+
+    async def _restore_and_tell(self, warm: WarmStart) -> None:
+        await self._restore(warm, lambda: self._due() is not Due.NOTHING)
+        self._tell()
+
+    async def _keep_up(self) -> None:
+        """Keeps the warm file up to date, for ever."""
+        warm = self._warm
+        while warm is not None and warm.store.keeps:
+            await asyncio.sleep(self._timing.tick)
+            if self._has_more() and warm.is_due(self._followers, self._contact, out=self._state in OUTAGES):
+                await warm.keep(self._followers, self._heartbeat.uid, self._contact, self._state)
+
+    async def keep(self) -> None:
+        """Writes the warm file, where it lacks anything: for whoever is about to end the source."""
+        warm = self._warm
+        if warm is not None and warm.store.keeps and self._has_more() and warm.is_behind(self._followers, self._contact):
+            await warm.keep(self._followers, self._heartbeat.uid, self._contact, self._state)
+
+    async def forget(self) -> None:
+        """There is no such cluster any more: its warm file goes."""
+        if self._warm is not None:
+            await self._warm.store.remove()
+
+    def _has_more(self) -> bool:
+        """Whether the API told anything that is worth keeping."""
+        return self._telling and self._contact > 0 and any(mirror.whole for mirror in self._mirrors)
+
     # -- telling --------------------------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
         """Emits what is new: objects, how the cluster stands, what should be mended, and that all is told."""
         self._claim()
-        resources = tuple(follower.status() for follower in self._followers)
+        resources = self._resources()
         self._standings = tuple(resource.standing for resource in resources)
-        self._telling = self._telling or self._may_tell(resources)
-        facts: list[Fact] = []
-        if self._telling:
-            for follower in self._followers:
-                facts += follower.mirror.facts()
         self._notice(resources)
+        if not self._telling:
+            self._open()
+        facts = self._object_facts() if self._telling else []
         facts += self._health_facts()
         facts += self._finding_facts()
         whose = self._heartbeat.pulse is not Pulse.NONE  # that two clusters are one is known only then
@@ -204,25 +268,48 @@ class KubeSource:
         if facts:
             self._emit(facts)
 
-    def _may_tell(self, resources: tuple[ResourceStatus, ...]) -> bool:
-        """First facts come together: a Service without its slices, because they are slower, is no Service without endpoints."""
-        if all(is_settled(resource) for resource in resources):
-            return True
-        waited = asyncio.get_running_loop().time() - self._started
-        if waited >= _HOLD_BACK * self.timeout:
-            return True
-        return waited >= self._timing.patience and all(
-            resource.whole or resource.standing is not Standing.SYNCING for resource in resources
-        )
+    def _open(self) -> None:
+        """Sees whether first facts are to be told now; before that the warm file is asked for what there is not."""
+        due = self._due()
+        if due is Due.NOTHING:
+            return
+        if self._may_restore() and not all(mirror.whole for mirror in self._mirrors):
+            assert self._warm is not None
+            if not self._warm.reading:
+                self._warm.reading = True
+                self._tasks.create_task(self._restore_and_tell(self._warm), name=f"kubernetes {self.cluster} restoring")
+        elif due is Due.FACTS:
+            self._telling = self._told_any = True
+
+    def _due(self) -> Due:
+        now = asyncio.get_running_loop().time()
+        return self._first.due(now, self._resources(), self._heard(), out=self._is_out(), warm=self._may_restore())
+
+    def _may_restore(self) -> bool:
+        return self._warm is not None and self._warm.may_restore and not self._told_any
+
+    def _is_out(self) -> bool:
+        return self._state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
+
+    def _heard(self) -> float:
+        """The loop's time at which anything good came of the API last."""
+        return max(self._heartbeat.heard, *(follower.heard for follower in self._followers))
+
+    def _resources(self) -> tuple[ResourceStatus, ...]:
+        return tuple(follower.status() for follower in self._followers)
+
+    def _object_facts(self) -> list[Fact]:
+        return [fact for follower in self._followers for fact in follower.mirror.facts()]
 
     def _notice(self, resources: tuple[ResourceStatus, ...]) -> None:
         """How the cluster stands now, and when all was well last."""
         pulse = self._heartbeat.pulse
         state, problem = cluster_state(resources, pulse, self._heartbeat.problem)
         if pulse in (Pulse.NONE, Pulse.ALIVE) and is_followed(resources):
-            heard = max(self._heartbeat.heard, *(follower.heard for follower in self._followers))
-            age = asyncio.get_running_loop().time() - heard
+            age = asyncio.get_running_loop().time() - self._heard()
             self._contact = max(self._contact, self._clock() - age)
+            if self._warm is not None:
+                self._warm.note(self._followers, self._contact)
         # Streams break and heal now and then, and one that was resumed may be refused in a moment: neither way is believed at once.
         now = asyncio.get_running_loop().time()
         if (state in OUTAGES) is (self._state in OUTAGES) or self._state is ClusterState.SYNCING:
@@ -259,6 +346,7 @@ class KubeSource:
             problem=self._problem,
             uid=self._heartbeat.uid,
             outage=self._policy(),
+            warm=self._warm_as_of(),
         )
         if health == self._health:
             return []
@@ -269,7 +357,10 @@ class KubeSource:
         return [Upsert(kind=Kind.CLUSTER_STATE, key=self.cluster, value=health, origin=origin)]
 
     def _finding_facts(self) -> list[Fact]:
-        now = {FindingKey(self.cluster, one.place, one.id, one.object): one for one in cluster_findings(self.status(), self.place)}
+        found = [*cluster_findings(self.status(), self.place)]
+        if self._warm is not None and (complaint := self._warm.store.complaint) is not None:
+            found.append(warm_finding(self.cluster, complaint, str(self._warm.store.path)))
+        now = {FindingKey(self.cluster, one.place, one.id, one.object): one for one in found}
         facts: list[Fact] = [Delete(kind=Kind.FINDING, key=key) for key in self._findings if key not in now]
         for key, finding in now.items():
             if self._findings.get(key) != finding:
@@ -293,12 +384,20 @@ class KubeSource:
             after=self._outage.after,
             outage=self._policy() is not OutagePolicy.KEEP,
             unused=self._api.unused if self._api is not None else "",
-            resources=tuple(follower.status() for follower in self._followers),
+            warm=self._warm_as_of(),
+            reading=self._warm is not None and self._warm.reading,
+            kept=self._warm.store.written if self._warm is not None else 0.0,
+            resources=self._resources(),
         )
 
+    def _warm_as_of(self) -> float:
+        """Of when the warm file is that some of the objects are from; 0 where none is."""
+        return self._warm.as_of if self._warm is not None and any(mirror.warm for mirror in self._mirrors) else 0.0
 
-def kube_sources(settings: Settings, claimed: Claimed) -> dict[ClusterID, KubeSource]:
-    """The source of each configured cluster that is read from its API. `claimed` is told of kubeconfigs in their Secrets."""
+
+def kube_sources(settings: Settings, claimed: Claimed, warm: WarmDirectory | None) -> dict[ClusterID, KubeSource]:
+    """The source of each configured cluster that is read from its API. `claimed` is told of kubeconfigs in their Secrets; `warm`: see
+    KubeSource."""
     return {
         cluster.config.name: KubeSource(
             cluster.config.name,
@@ -307,6 +406,7 @@ def kube_sources(settings: Settings, claimed: Claimed) -> dict[ClusterID, KubeSo
             timeout=cluster.sync_timeout,
             secrets=settings.mesh.root_namespace if cluster.config.name in settings.remote_clusters.secrets else "",
             claimed=claimed,
+            warm=warm.of(cluster.config.name) if warm is not None else None,
         )
         for cluster in settings.clusters
         if cluster.kubernetes is not None

@@ -24,7 +24,7 @@ class Pulse(StrEnum):
 class ResourceStatus(Row, frozen=True, kw_only=True):
     """One resource of one cluster. `name`: as RBAC calls it. `namespace`: the one that it is read in, "" for all. `version`: the one that
     is read, "" before that is known, or where none is served. `optional`: a cluster need not have it. `whole`: all of it was told once.
-    `problem`: the server's words, or ours."""
+    `warm`: how many of the objects are from a warm file, and not told since. `problem`: the server's words, or ours."""
 
     name: str
     version: str
@@ -32,6 +32,7 @@ class ResourceStatus(Row, frozen=True, kw_only=True):
     whole: bool
     optional: bool = False
     objects: int = 0
+    warm: int = 0
     problem: str = ""
     namespace: str = ""
 
@@ -39,8 +40,10 @@ class ResourceStatus(Row, frozen=True, kw_only=True):
 class ClusterStatus(Row, frozen=True, kw_only=True):
     """A cluster as its source sees it. `server`: the API's URL. `uid`: of its namespace kube-system, "" before that is known. `since`: of
     `state`, wall clock seconds. `contact`: wall clock seconds of the last time at which all was well, 0 for never. `policy`, `after`: what
-    is done when that is so many seconds ago; `outage`: whether it is done now. `unused`: why credentials that are newer than those in use
-    aren't used, "" where there are none."""
+    is done when that is so many seconds ago; `outage`: whether it is done now. `warm`: wall clock seconds of the last contact before the
+    warm file was written that some of what is held is from, 0 where nothing is; `reading`: that file is being read. `kept`: wall clock
+    seconds at which it was written last, 0 for never. `unused`: why credentials that are newer than those in use aren't used, "" where
+    there are none."""
 
     cluster: ClusterID
     server: str
@@ -53,6 +56,9 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
     after: float = 0.0
     outage: bool = False
     unused: str = ""
+    warm: float = 0.0
+    reading: bool = False
+    kept: float = 0.0
     resources: tuple[ResourceStatus, ...] = ()
 
 
@@ -63,7 +69,12 @@ def is_followed(resources: Sequence[ResourceStatus]) -> bool:
 
 def is_lost(resource: ResourceStatus) -> bool:
     """Whether what was held of it is not followed now, or not yet again."""
-    return resource.whole and resource.standing in _LOST
+    return is_held(resource) and resource.standing in _LOST
+
+
+def is_held(resource: ResourceStatus) -> bool:
+    """Whether all is held that there was of it at a time, in this process or before."""
+    return resource.whole or resource.warm > 0
 
 
 def is_settled(resource: ResourceStatus) -> bool:
@@ -84,7 +95,7 @@ def cluster_state(resources: Sequence[ResourceStatus], pulse: Pulse, problem: st
         if pulse is failed or all(resource.standing is standing for resource in needed):
             return state, problem or needed[0].problem
     lost = [resource for resource in needed if resource.standing in _LOST]
-    if any(resource.whole for resource in lost):
+    if any(is_held(resource) for resource in lost):
         return ClusterState.STALE, _words(lost)
     if lost or not all(is_settled(resource) or resource.standing is Standing.FORBIDDEN for resource in resources):
         return ClusterState.SYNCING, _words([resource for resource in lost if resource.problem])

@@ -8,13 +8,7 @@ class Timing:
     """Durations in seconds.
 
     `connect`: until a connection stands, with TLS. `answer`: until an answer begins, and between two pieces of it. `first_silence`: between
-    two pieces of a WatchList that has not told all yet. `silence`: of a watch; API servers send a bookmark a minute. `watch`: the least and
-    the most that a watch is asked to last. `short`: a watch that ended sooner has failed. `backoff_first`, `backoff_last`: the wait after
-    the first failure in a row, doubled up to the last. `missing`: the most between looks at a resource that may not be read, or an optional
-    one that isn't served: who mends that looks whether it helped. `heartbeat`: between heartbeats; `heartbeat_answer`: until one has
-    failed; `heartbeat_failed`: until the next then. `renewal`: between readings of the credentials, and `credentials` until one has failed.
-    `patience`: how long facts are held back for the sake of a resource that is failing. `grace`: how long something must be wrong before
-    the cluster counts as stale, and right again before it does not. `tick`: between looks at how the cluster stands.
+
     """
 
     connect: float = 4.0
@@ -34,3 +28,7 @@ class Timing:
     patience: float = 5.0
     grace: float = 2.0
     tick: float = 0.5
+    warm: float = 3.0
+    keep_first: float = 5.0
+    keep: float = 30.0
+    keep_contact: float = 300.0
