@@ -9,7 +9,23 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.bench import build, change, changes, churn, envoys, fanout, held, idle, kubernetes, proxies, reconnect, soak, storm, visible
+from tests.bench import (
+    build,
+    change,
+    changes,
+    churn,
+    envoys,
+    fanout,
+    held,
+    idle,
+    kubernetes,
+    proxies,
+    reconnect,
+    soak,
+    storm,
+    visible,
+    warm,
+)
 from tests.bench.figures import Figure, machine, write
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -27,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "soak": soak.run,
     "storm": storm.run,
     "visible": visible.run,
+    "warm": warm.run,
 }
 JSON = Path("build/bench.json")
 

@@ -16,7 +16,7 @@ from steersman.model.facts import Delete, Upsert
 from steersman.model.ids import ObjectKey
 from steersman.model.objects import Kind
 from steersman.settings import OutageSettings
-from steersman.sources.kube.credentials import KubeconfigFile
+from steersman.sources.kube.credentials import Credentials, KubeconfigFile
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstore import WarmDirectory
@@ -194,6 +194,26 @@ async def test_whatever_keeps_the_api_from_telling_its_file_is_told(double: Doub
     await heard.until(lambda: state_of(heard) is ClusterState.SYNCED and health(heard).warm == 0.0)
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_credentials_that_are_not_had_are_not_waited_for(double: Double, restarts: Restarts, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await restarts.first()
+    had, ready = KubeconfigFile.credentials, asyncio.Event()
+
+    async def hang(access: KubeconfigFile) -> Credentials:
+        """As a plugin that needs a network which is away."""
+        await ready.wait()
+        return await had(access)
+
+    monkeypatch.setattr(KubeconfigFile, "credentials", hang)
+    async with restarts.running() as (source, heard):
+        await heard.until(lambda: held(heard))
+        assert held(heard) == before
+        assert health(heard).warm == source.status().contact > 0
+        double.delete("Pod", "reviews-1", objects.NAMESPACE)
+        ready.set()
+        await heard.until(lambda: heard.synced)
+        assert heard.names(Kind.POD) == ["reviews-2"]
 
 
 async def test_another_cluster_behind_the_address_gets_nothing_of_the_file(double: Double, restarts: Restarts) -> None:

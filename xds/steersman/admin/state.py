@@ -65,8 +65,8 @@ class OpenStream(Protocol):
 
 class SourceState(StrEnum):
     """`TIMED_OUT`: its syncTimeout passed before everything was told; the mesh is served without the rest. `FAILED`: it can't be
-    read now and is retried; what it told before still stands. `WARM`: a cluster's API gives nothing since the start; what its warm file
-    has stands."""
+    read now and is retried; what it told before still stands. `WARM`: a cluster's API has not told everything since the start; what its
+    warm file has of the rest stands."""
 
     SYNCING = "syncing"
     SYNCED = "synced"

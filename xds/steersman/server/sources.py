@@ -193,9 +193,9 @@ class Sources:
         self._engine.submit([*facts, *gone] if gone else facts)
 
     def _stands(self, source: Source, health: ClusterHealth) -> None:
-        """How a cluster's API does. What stands for it by its warm file is all that there will be until that is back."""
+        """How a cluster's API does. What its warm file has is told together with all that it told itself: more is not waited for."""
         source.dead = health.state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
-        if health.warm and source.dead:
+        if health.warm:
             source.known = True
             if source.state in (SourceState.SYNCING, SourceState.TIMED_OUT):
                 source.state = SourceState.WARM

@@ -138,9 +138,11 @@ class KubeSource:
         if restored:
             self._heartbeat.uid = self._uid
             self._first.stand_in(now)
+        waiting = asyncio.create_task(self._wait_for_credentials(), name=f"kubernetes {self.cluster} credentials")
         try:
             async with Api(self._access, self._timing) as api:
                 self._api, self._server = api, api.server
+                await self._have_credentials(waiting)
                 async with asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
                     for follower in self._followers:
@@ -153,11 +155,14 @@ class KubeSource:
                         await asyncio.sleep(self._timing.tick)
         except SourceError as error:
             self._stand(ClusterState.UNAUTHORISED, str(error))
-            if self._warm is not None and self._warm.may_restore and not self._told_any:
+            await self._have_credentials(waiting)
+            if self._warm is not None and self._may_restore():
                 await self._restore(self._warm, lambda: True)
             if facts := [*self._health_facts(), *self._finding_facts()]:
                 emit(facts)
             raise
+        finally:
+            waiting.cancel()
 
     # -- what the tasks tell --------------------------------------------------------------------------------------------------
 
@@ -220,6 +225,18 @@ class KubeSource:
         if self._is_out() or self._heard() == -math.inf:
             self._first.stand_in(asyncio.get_running_loop().time())
             self._emit([*self._object_facts(), *self._health_facts(), *self._finding_facts()])
+
+    async def _wait_for_credentials(self) -> None:
+        """A plugin that makes credentials may hang, as where it needs a network that is away: the warm file need not wait for it."""
+        await asyncio.sleep(self._timing.warm)
+        if self._warm is not None and self._may_restore():
+            await self._restore(self._warm, lambda: True)
+
+    async def _have_credentials(self, waiting: "asyncio.Task[None]") -> None:
+        """They are there, or won't be. What began in place of them is ended first."""
+        if self._warm is None or not self._warm.reading:
+            waiting.cancel()
+        await asyncio.wait({waiting})
 
     async def _restore_and_tell(self, warm: WarmStart) -> None:
         await self._restore(warm, lambda: self._due() is not Due.NOTHING)

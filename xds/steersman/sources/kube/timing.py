@@ -28,7 +28,7 @@ class Timing:
     patience: float = 5.0
     grace: float = 2.0
     tick: float = 0.5
-    warm: float = 3.0
+    warm: float = 2.0
     keep_first: float = 5.0
     keep: float = 30.0
     keep_contact: float = 300.0
