@@ -133,3 +133,17 @@ def test_a_slice_that_says_nothing_is_no_fact_but_is_known() -> None:
     assert told(mirror, put(own)) == ["upsert a"]
     assert told(mirror, put({**imported, "metadata": {**imported["metadata"], "resourceVersion": "7"}})) == ["delete a"]
     assert len(mirror) == 1
+
+
+def test_what_is_told_as_one_is_not_told_in_parts() -> None:
+    mirror = Mirror(EAST, resource("pods"))
+    assert not mirror.in_parts
+    told(mirror, *whole(pod("a", 5), pod("b", 6)))
+    assert mirror.in_parts
+    told(mirror, Begin(), put(pod("a", 5)))
+    assert not mirror.in_parts
+    sweeping = mirror.take([Complete()], 7.0)
+    next(sweeping)
+    assert not mirror.in_parts
+    run(sweeping)
+    assert mirror.in_parts

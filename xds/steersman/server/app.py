@@ -208,6 +208,10 @@ class Server:
         clusters = sum(source.kind in CLUSTER_KINDS for source in self.feeds.statuses())
         log.info("ready: %d objects of %d clusters", sum(self.pipeline.held.values()), clusters)
         self._tell_of_strangers()
+        while True:  # what a cluster has told that comes late stays as well
+            await self.feeds.another()
+            await self.engine.ask(lambda read: None)
+            gc.freeze()
 
     def _tell_of_strangers(self) -> None:
         """Warm files of clusters that are not there, as far as all are known that are."""

@@ -73,6 +73,7 @@ class Sources:
         self._counters = counters
         self._sources: dict[str, Source] = {}
         self._told = asyncio.Event()
+        self._whole = asyncio.Event()
 
     def add(self, source: Source) -> None:
         self._sources[source.name] = source
@@ -144,6 +145,11 @@ class Sources:
             except TimeoutError:
                 continue
 
+    async def another(self) -> None:
+        """Returns when one more source has told all that it had."""
+        await self._whole.wait()
+        self._whole.clear()
+
     def _patience(self, source: Source) -> float:
         """Seconds for which readiness waits for it. A cluster that is dead is no reason to keep those waiting that others are there for;
         where no other is, it might be all that the mesh has. One whose warm file is being read will have told in a moment."""
@@ -205,6 +211,7 @@ class Sources:
         told, source.resync = source.resync, None
         source.known, source.state, source.error = True, SourceState.SYNCED, ""
         self._told.set()
+        self._whole.set()
         if told is None:
             return []
         origins = self._engine.pipeline.origins

@@ -1,6 +1,7 @@
 """Decoding in small steps, so that the rest of the event loop runs meanwhile."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from steersman.sources.contents import Steps
@@ -18,8 +19,8 @@ class Pace:
         self._until = 0.0
         self._turn = asyncio.Lock()
 
-    async def run(self, steps: Steps[T]) -> T:
-        """The result of the steps."""
+    async def run(self, steps: Steps[T], pausing: Callable[[], None] | None = None) -> T:
+        """The result of the steps. `pausing` is called before each pause: what has been made can be told already."""
         now = asyncio.get_running_loop().time
         while True:
             try:
@@ -28,6 +29,8 @@ class Pace:
                 result: T = done.value
                 return result
             if now() >= self._until:
+                if pausing is not None:
+                    pausing()
                 async with self._turn:  # one task a round of the loop, the others wait in line
                     await asyncio.sleep(0)
                     self._until = now() + STEP

@@ -160,13 +160,18 @@ class Follower:
                 reflector.ended(self._now(), "it was cut off in the middle of an event" if lines.cut else "")
                 break
             self.heard = self._now()
-            await self._pace.run(self._taken(iter(lines.feed(data))))
+            await self._pace.run(self._taken(iter(lines.feed(data))), self._tell_so_far)
             self._told(self)
         if reflector.watching:
             if self._interrupted:
                 reflector.interrupted(self._now())
             else:
                 reflector.silent(self._now())
+
+    def _tell_so_far(self) -> None:
+        """Much may have come at once."""
+        if self.mirror.in_parts:
+            self._told(self)
 
     async def _read(self, api: Api, response: ClientResponse) -> bytes | None:
         """What came; None when it was silent for too long, or is given up."""

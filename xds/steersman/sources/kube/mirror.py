@@ -57,6 +57,11 @@ class Mirror:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether what has come so far may be told before the rest: not while everything is told at first, or again."""
+        return self.whole and self._put is None
+
     def uid(self, key: ObjectKey) -> str:
         """Of the object that is held under this key, or ""."""
         held = self._held.get(key)
@@ -197,11 +202,12 @@ class Mirror:
 
     def _sweep(self) -> Steps[None]:
         """What was not told again while everything was is gone: its deletion happened unseen."""
-        put, self._put = self._put or set(), None
+        put = self._put or set()
         for key in [key for key in self._held if key not in put]:
             self._let_go(key, self._held.pop(key))
             yield
         self._warm.clear()
+        self._put = None
         self.whole = True
 
 

@@ -34,6 +34,11 @@ class Secrets:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def in_parts(self) -> bool:
+        """Never is what has come so far to be told before the rest."""
+        return False
+
     def take(self, changes: list[Change], seen: float) -> Steps[None]:
         """Takes changes in; pauses after each object."""
         for change in changes:
