@@ -96,6 +96,11 @@ class Api:
         except TimeoutError as error:
             raise SourceError(f"the credentials ({self._access.place}) could not be had within {self._timing.credentials:g} s") from error
 
+    @property
+    def untried(self) -> bool:
+        """Whether there are new credentials that nobody has tried yet: it is too soon after those of before."""
+        return self._access.changed() or (self._pending and not self.unused)
+
     async def renew_if_changed(self) -> bool:
         """Takes new credentials before the old ones are refused: as soon as the API has answered to them. Whether it has."""
         self._pending = self._pending or self._access.changed()
@@ -117,7 +122,7 @@ class Api:
                 fresh = _Session(await self._credentials(), self._timing)
                 await self._contact(fresh)
             except SourceError as error:
-                self._refuse(str(error), revoked)
+                self._refuse(str(error))
                 if not revoked:
                     if fresh is not None:
                         await fresh.retire()
@@ -131,13 +136,12 @@ class Api:
                 await old.retire()
             return True
 
-    def _refuse(self, why: str, revoked: bool) -> None:
+    def _refuse(self, why: str) -> None:
         if not self._pending:
             return  # the same as before, which are known to be of no use
         if self.unused != why:
             log.warning("%s: new credentials (%s) can't be used yet: %s", self.server, self._access.place, why)
         self.unused = why
-        self._pending = True
 
     async def _contact(self, session: _Session) -> None:
         """Whether an API server answers to these credentials, as somebody's. Raises SourceError."""

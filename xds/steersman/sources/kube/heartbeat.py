@@ -65,7 +65,7 @@ class Heartbeat:
             if renewed:
                 self._renewed()
             timing = self._timing
-            wait = timing.heartbeat_failed if self._failures else timing.heartbeat
+            wait = timing.heartbeat_failed if self._failures or api.untried else timing.heartbeat
             await self._sleep(wait * (0.75 + 0.5 * self._random()))
 
     async def _sleep(self, seconds: float) -> None:
