@@ -179,6 +179,16 @@ def test_an_ack_alone_is_read_without_protobuf(monkeypatch: pytest.MonkeyPatch) 
     assert delta_requested(ack) == DeltaRequested(EDS, nonce="7-1f")
 
 
+def test_what_many_streams_ask_for_alike_is_read_once() -> None:
+    held = {f"outbound|80||service-{number}": "1" for number in range(100)}
+    raw = discovery_pb2.DeltaDiscoveryRequest(
+        type_url=EDS, resource_names_subscribe=held, initial_resource_versions=held
+    ).SerializeToString()
+    first = delta_requested(bytes(bytearray(raw)))
+    assert delta_requested(raw) is first
+    assert first == DeltaRequested(EDS, tuple(held), initial=held)
+
+
 @settings(deadline=None, max_examples=examples(300))
 @given(raw=st.binary(max_size=200), variant=st.sampled_from(Variant))
 def test_any_bytes_are_a_request_or_a_protocol_error(raw: bytes, variant: Variant) -> None:

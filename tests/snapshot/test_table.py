@@ -134,6 +134,7 @@ def test_layers_are_one_table(steps: list[tuple[int, str, int | None]]) -> None:
     assert not layered.ready
     for part in parts:
         part.replace(())
+    names_drawn = {name for _, name, _ in steps}
     for layer, name, value in steps:
         full = f"{layer}{name}"
         if value is None:
@@ -147,6 +148,9 @@ def test_layers_are_one_table(steps: list[tuple[int, str, int | None]]) -> None:
         assert layered.content() is layered.content()
         assert sorted(layered.names()) == sorted(flat.names())
         assert layered.lookup(full) == flat.lookup(full)
+        held = {f"{number}{one}": resource(f"{number}{one}=2").version for number in (0, 1) for one in names_drawn}
+        differing = {one for one, version in held.items() if getattr(layered.lookup(one), "version", None) != version}
+        assert set(layered.differing(held)) == set(flat.differing(held)) == differing
     assert layered.complete
 
 
@@ -155,7 +159,10 @@ def test_layers_are_ready_and_complete_when_all_of_them_are() -> None:
     layered = LayeredTable(parts)
     parts[0].replace(resources("a"))
     assert (layered.ready, layered.lookup("a"), layered.lookup("b")) == (False, resource("a"), PENDING)
+    held = {"a": resource("a").version, "b": "1"}
+    assert list(layered.differing(held)) == ["a", "b"]
     parts[1].apply((), ["b"])
+    assert list(layered.differing(held)) == ["b"]
     assert (layered.ready, layered.complete, layered.lookup("c")) == (True, False, None)
 
 
@@ -168,3 +175,4 @@ def test_a_refused_type_has_an_answer_to_every_name() -> None:
     refused = Refused(code=7, text="no")
     table = RefusedTable(refused)
     assert (table.ready, table.complete, table.lookup("a"), list(table.names()), table.content()) == (True, True, refused, [], ())
+    assert list(table.differing({"a": "1"})) == ["a"]

@@ -243,15 +243,13 @@ class Channel:
             return
         held, self.sweep = self.sweep, None
         new = None if at_work or any(held.values()) else ASKED
-        for name in self.table.names():
+        covered = frozenset(self.table.names())
+        differing = covered.difference(held) | covered.intersection(self.table.differing(held))
+        vanished = [name for name in held.keys() - covered if self.look_up(name) is None]
+        for name in (*differing, *vanished):
             if name not in self.dirty:
                 version = held.get(name)
-                answer = self.look_up(name)
-                if version is None or not isinstance(answer, Resource) or answer.version != version:
-                    self.dirty[name] = new if version is None else version[:_LONGEST_VERSION]
-        for name, version in held.items():
-            if name not in self.dirty and self.look_up(name) is None:
-                self.dirty[name] = version[:_LONGEST_VERSION]
+                self.dirty[name] = new if version is None else version[:_LONGEST_VERSION]
 
     def settle(self, *, hold: Container[str], removals: bool, limit: int | None, largest: int | None) -> Batch:
         """Takes out of `dirty` what is to be said now; what is to be said later stays.

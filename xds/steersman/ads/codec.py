@@ -5,6 +5,7 @@ The bytes equal those of protobuf's deterministic serialisation: fields in order
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from envoy.config.endpoint.v3 import endpoint_pb2
@@ -26,6 +27,9 @@ _WRAPPING: Final = "xds.config.resource-in-sotw"
 _WRAPPER: Final = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 
 _LONGEST_ID: Final = 1_024
+
+_ALIKE: Final = range(512, 256 * 1024)
+"""Bytes of requests of which the last few are kept: less is decoded as soon as it is looked for, and more is too much to keep."""
 
 _LONGEST_TEXT: Final = 16_384
 """Characters kept of a NACK's words."""
@@ -51,7 +55,15 @@ def requested(raw: bytes) -> Requested:
 def delta_requested(raw: bytes) -> DeltaRequested:
     """The DeltaDiscoveryRequest in these bytes. Raises ProtocolError if there is none."""
     acknowledging = _acknowledging(raw)
-    return acknowledging if acknowledging is not None else _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
+    if acknowledging is not None:
+        return acknowledging
+    return _delta_subscribed(raw) if len(raw) in _ALIKE else _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
+
+
+@lru_cache(maxsize=16)
+def _delta_subscribed(raw: bytes) -> DeltaRequested:
+    """A thousand streams that come back alike say the same, and it is decoded once."""
+    return _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
 
 
 def opening(variant: Variant, raw: bytes, peer: str) -> Opening:

@@ -31,7 +31,7 @@ class DeltaStream(Stream[DeltaRequested]):
             if channel.heartbeats is not None:
                 channel.heartbeats.reopened(now)
         known = self._said_to_hold(channel, initial)
-        for name in wanted:
+        for name in wanted - (known.keys() - channel.table.differing(known)):
             version = known.get(name)
             if version:
                 channel.held(name, version)
@@ -41,7 +41,7 @@ class DeltaStream(Stream[DeltaRequested]):
         if all_wanted and channel.wildcard and channel.sweep is None:
             channel.ask(channel.table.names())
         elif all_wanted and wildcard:
-            channel.sweep = known | _on_its_way(channel)
+            channel.sweep = {**known, **_on_its_way(channel)}
         channel.owed = channel.owed or (all_wanted and wildcard)
         channel.narrow(wildcard, names - unwanted)
         if wildcard:
@@ -60,7 +60,7 @@ class DeltaStream(Stream[DeltaRequested]):
         if type_url == CDS and EDS not in self._channels:
             self._unwarmed = set()
 
-    def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> dict[str, str]:
+    def _said_to_hold(self, channel: Channel, initial: Mapping[str, str]) -> Mapping[str, str]:
         """What the client says that it holds; but of endpoints of clusters that were changed on this stream already, since they warm. Those
         that it takes over another stream may all have been."""
         if channel.type_url == EDS:
@@ -69,6 +69,8 @@ class DeltaStream(Stream[DeltaRequested]):
                 unwarmed = set(initial)
             if unwarmed:
                 initial = {name: ASKED if name in unwarmed else version for name, version in initial.items()}
+        if max(map(len, initial), default=0) <= self._limits.name_length:
+            return initial
         return {name: version for name, version in initial.items() if len(name) <= self._limits.name_length}
 
     def _compose(self, channel: Channel, actions: list[Action], *, hold: Container[str], removals: bool) -> Composed | None:

@@ -1,6 +1,6 @@
 """Tables: the resources of one type as seen from one standpoint, shared by every stream that stands there."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
@@ -82,6 +82,10 @@ class Table(Protocol):
     def listed(self, name: str) -> Answer:
         """What a wildcard gets of this name."""
 
+    def differing(self, held: Mapping[str, str]) -> Iterable[str]:
+        """Those of the names, each with a version that somebody holds, of which `lookup` has not just this version. While the table is not
+        ready these are all."""
+
     def names(self) -> Iterable[str]:
         """Every declared name that a wildcard covers, present or pending, in no order."""
 
@@ -142,6 +146,12 @@ class ResourceTable:
         return self._content.get(name) if self.ready else PENDING
 
     listed = lookup
+
+    def differing(self, held: Mapping[str, str]) -> Iterable[str]:
+        if not self.ready:
+            return held
+        content = self._content
+        return [name for name, version in held.items() if getattr(content.get(name), "version", None) != version]
 
     def names(self) -> Iterable[str]:
         return self._content.keys()
@@ -298,6 +308,12 @@ class LayeredTable:
                 return answer
         return None
 
+    def differing(self, held: Mapping[str, str]) -> Iterable[str]:
+        left = held
+        for part in self._all if self.ready else ():
+            left = {name: held[name] for name in part.differing(left)}
+        return left
+
     def names(self) -> Iterable[str]:
         for part in self.parts:
             yield from part.names()
@@ -334,6 +350,9 @@ class RefusedTable:
         return self._refused
 
     listed = lookup
+
+    def differing(self, held: Mapping[str, str]) -> Iterable[str]:
+        return held
 
     def names(self) -> Iterable[str]:
         return ()
