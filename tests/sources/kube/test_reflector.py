@@ -47,7 +47,7 @@ class Transcript:
         return self.asked()
 
     def answered(self, body: bytes) -> list[str]:
-        return said(self.reflector.answered(self.now, body))
+        return said(list(self.reflector.answered(self.now, body)))
 
     def opened(self) -> list[str]:
         return said(self.reflector.opened(self.now))

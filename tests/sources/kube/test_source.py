@@ -17,7 +17,10 @@ from steersman.model.facts import Delete, Synced, Upsert
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind
 from steersman.settings import OutageSettings
+from steersman.sources.contents import Steps
+from steersman.sources.kube import follower
 from steersman.sources.kube.credentials import KubeconfigFile
+from steersman.sources.kube.pages import Page, page_in_steps
 from steersman.sources.kube.reflector import Standing
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.timing import Timing
@@ -113,6 +116,24 @@ async def test_all_that_a_cluster_has_comes_first_and_at_once(double: Double, ku
         assert state_of(heard) is ClusterState.SYNCED
         assert heard.finding_ids() == []
     assert (len(double.requests("list")) > 0) is not watch_list
+
+
+async def test_a_list_that_comes_whole_is_taken_in_steps(double: Double, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[int] = []
+
+    def counted(body: bytes) -> Steps[Page | bytes]:
+        found = yield from page_in_steps(body)
+        if isinstance(found, Page):
+            cut.append(len(found.items))
+        return found
+
+    monkeypatch.setattr(follower, "page_in_steps", counted)
+    monkeypatch.setattr(follower, "AT_ONCE", 0)
+    double.manners.watch_list = False
+    double.apply(*reviews(("reviews-1", "10.0.0.1"), ("reviews-2", "10.0.0.2")))
+    async with followed(source_of(kubeconfig)) as heard:
+        assert {key.name for kind, key in heard.values if kind is Kind.POD} == {"reviews-1", "reviews-2"}
+        assert 2 in cut
 
 
 async def test_a_cluster_is_synced_when_it_is_known_whose_it_is(double: Double, kubeconfig: Path) -> None:

@@ -20,6 +20,8 @@ from steersman.sources.kube.timing import Timing
 
 log = logging.getLogger("steersman.kubernetes")
 
+_LARGE_BODY = 16 << 20
+"""Bytes that take so long to be put together that it is not done in the event loop."""
 _LARGEST_BODY = 256 << 20
 _CONNECTIONS = 32
 _READ_AHEAD = 1 << 20
@@ -206,7 +208,7 @@ class Api:
             except TimeoutError as error:
                 raise Broken(f"the answer stopped for {self._timing.answer:g} s") from error
             if not part:
-                return b"".join(parts)
+                return await asyncio.to_thread(b"".join, parts) if size > _LARGE_BODY else b"".join(parts)
             parts.append(part)
             size += len(part)
             if size > _LARGEST_BODY:

@@ -11,6 +11,7 @@ from aiohttp import ClientResponse
 from steersman.sources.contents import Steps
 from steersman.sources.kube.api import Api, Broken, Unreachable
 from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.pages import AT_ONCE, page_in_steps
 from steersman.sources.kube.reflector import Get, Pause, Reflector, Renew, Watch
 from steersman.sources.kube.resources import Resource
 from steersman.sources.kube.secrets import Secrets
@@ -116,13 +117,15 @@ class Follower:
         try:
             async with api.request(get.path, get.query) as response:
                 body = await api.body(response)
+            whole = response.status == 200 and bool(self.reflector.version) and len(body) > AT_ONCE
+            answer = await self._pace.run(page_in_steps(body)) if whole else body
         except Unreachable as error:
             self.reflector.unreachable(self._now(), str(error))
         except Broken as error:
             self.reflector.broken(self._now(), str(error))
         else:
             if response.status == 200:
-                changes = self.reflector.answered(self._now(), body)
+                changes = self.reflector.answered(self._now(), answer)
                 self.heard = self._now()
                 await self._pace.run(self.mirror.take(changes, self._clock()))
             else:

@@ -96,7 +96,7 @@ class Mirror:
             self._let_go(key, self._held.pop(key))
         self._warm.clear()
 
-    def take(self, changes: list[Change], seen: float) -> Steps[None]:
+    def take(self, changes: Iterable[Change], seen: float) -> Steps[None]:
         """Takes changes in; pauses after each object. `seen`: wall clock seconds."""
         for change in changes:
             match change:

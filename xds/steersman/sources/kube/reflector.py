@@ -7,15 +7,17 @@ Whoever does the I/O asks `next`, does that one thing, and tells what came of it
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/, KEP-3157 (WatchList).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 import msgspec
 
 from steersman.sources import shapes
 from steersman.sources.decode import shape_of
 from steersman.sources.kube import wire
+from steersman.sources.kube.pages import Page, page
 from steersman.sources.kube.resources import Resource
 from steersman.sources.kube.timing import Timing
 
@@ -176,33 +178,33 @@ class Reflector:
 
     # -- what came of it ------------------------------------------------------------------------------------------------------
 
-    def answered(self, now: float, body: bytes) -> list[Change]:
-        """The whole body of a Get that was granted. Of one that was asked for before a `resync`, nothing is taken."""
+    def answered(self, now: float, body: bytes | Page) -> Iterable[Change]:
+        """The whole body of a Get that was granted, or the page that it is. Of one asked for before a `resync`, nothing is taken."""
         if not self._asked:
-            return []
+            return ()
         self._granted()
         try:
-            return self._discovered(now, body) if not self.version else self._paged(now, body)
+            if isinstance(body, Page):
+                return self._paged(body)
+            return self._paged(page(body)) if self.version else self._discovered(now, body)
         except wire.BadAnswer as error:
             self._fail(now, Standing.FAILING, self._words(error))
-            return []
+            return ()
 
-    def _paged(self, now: float, body: bytes) -> list[Change]:
-        page = wire.page(body)
+    def _paged(self, page: Page) -> Iterable[Change]:
         if not page.metadata.resource_version:
             raise wire.BadAnswer("a list without metadata.resourceVersion")
-        items = page.items or []
-        changes: list[Change] = [] if self._next_page else [Begin()]
-        changes += [Put(item) for item in items]
+        begin: tuple[Change, ...] = () if self._next_page else (Begin(),)
+        end: tuple[Change, ...] = ()
         self._next_page = page.metadata.next or ""
-        if items:
+        if page.items:
             least, most = _LIMITS
-            self._limit = min(most, max(least, len(items) * _PAGE_BYTES // len(body)))
+            self._limit = min(most, max(least, len(page.items) * _PAGE_BYTES // page.size))
         if not self._next_page:
             self._position = page.metadata.resource_version
             self._told_all()
-            changes.append(Complete())
-        return changes
+            end = (Complete(),)
+        return chain(begin, map(Put, page.items), end)
 
     def _told_all(self) -> None:
         self.whole = True

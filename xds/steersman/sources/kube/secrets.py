@@ -4,6 +4,7 @@ Like a mirror, but without facts: what is in a Secret goes to whoever makes cred
 """
 
 import binascii
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import msgspec
@@ -39,7 +40,7 @@ class Secrets:
         """Never is what has come so far to be told before the rest."""
         return False
 
-    def take(self, changes: list[Change], seen: float) -> Steps[None]:
+    def take(self, changes: Iterable[Change], seen: float) -> Steps[None]:
         """Takes changes in; pauses after each object."""
         for change in changes:
             match change:

@@ -1,4 +1,4 @@
-"""What an API server sends, as far as it is read before an object is decoded: pages, events, Status, discovery. Pure.
+"""What an API server sends, as far as it is read before an object is decoded: events, Status, discovery. (Lists: pages.py.) Pure.
 
 The first of two stages: objects stay `msgspec.Raw`, so that what is an error or a bookmark is known before anything else is looked at. Only
 what nearly every line of a watch holds, an object as it is expected, is decoded together with its event.
@@ -32,13 +32,6 @@ class _Shape(msgspec.Struct, gc=False, rename="camel"):
 class ListMeta(_Shape):
     resource_version: str | None = None
     next: str | None = msgspec.field(default=None, name="continue")
-
-
-class Page(_Shape):
-    """A list, or a part of one. `items`: null where a server writes an empty list so."""
-
-    metadata: ListMeta
-    items: list[msgspec.Raw] | None
 
 
 class _Event(_Shape):
@@ -126,17 +119,11 @@ class _Served(_Shape):
     resources: list[_Resource] | None
 
 
-_page = msgspec.json.Decoder(Page)
 _event = msgspec.json.Decoder(_Event)
 _headed = msgspec.json.Decoder(_Headed)
 _status = msgspec.json.Decoder(_Status)
 _groups = msgspec.json.Decoder(_Groups)
 _served = msgspec.json.Decoder(_Served)
-
-
-def page(body: bytes) -> Page:
-    """Raises BadAnswer."""
-    return _decoded(_page, body, "a list")
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -167,13 +154,13 @@ class Events:
 
 def event(line: bytes) -> Event:
     """With the object as it is. Raises BadAnswer, also for one without a resourceVersion."""
-    read = _decoded(_event, line, "an event")
+    read = decoded(_event, line, "an event")
     return Event(read.type, Head("", "", "", "", False) if read.type == "ERROR" else head(read.object), read.object)
 
 
 def head(body: msgspec.Raw | shapes.Object) -> Head:
     """Raises BadAnswer, also for an object without a resourceVersion, which no API server sends."""
-    metadata = body.metadata if isinstance(body, shapes.Object) else _decoded(_headed, body, "an object").metadata
+    metadata = body.metadata if isinstance(body, shapes.Object) else decoded(_headed, body, "an object").metadata
     if not metadata.resource_version:
         raise BadAnswer("an object without metadata.resourceVersion")
     return Head(
@@ -202,7 +189,7 @@ def status(body: bytes | msgspec.Raw) -> Status:
 
 def versions(body: bytes, group: str) -> tuple[str, ...]:
     """The versions of a group that the answer of `/apis` names; none where it isn't served. Raises BadAnswer."""
-    read = _decoded(_groups, body, "an APIGroupList")
+    read = decoded(_groups, body, "an APIGroupList")
     if read.kind != "APIGroupList" or read.groups is None:
         raise BadAnswer(f"expected an APIGroupList, got {read.kind}")
     return tuple(version.version for one in read.groups if one.name == group for version in one.versions or [])
@@ -210,13 +197,14 @@ def versions(body: bytes, group: str) -> tuple[str, ...]:
 
 def serves(body: bytes, plural: str) -> bool:
     """Whether the answer of `/apis/GROUP/VERSION` names this resource. Raises BadAnswer."""
-    read = _decoded(_served, body, "an APIResourceList")
+    read = decoded(_served, body, "an APIResourceList")
     if read.kind != "APIResourceList":
         raise BadAnswer(f"expected an APIResourceList, got {read.kind}")
     return any(resource.name == plural for resource in read.resources or [])
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, expected: str) -> T:
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, expected: str) -> T:
+    """Raises BadAnswer, which says what was expected."""
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
