@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -213,3 +214,51 @@ def test_a_dead_cluster_of_a_secret_holds_up_nobody(plane: ControlPlane, apis: d
         stream.take(CDS)
         if addresses(stream.take(EDS, WEB)[WEB]) != ["10.0.0.1", "10.0.0.3"]:
             follow(stream, "10.0.0.1", "10.0.0.3")
+
+
+def test_clusters_of_secrets_that_cannot_be_read_at_a_restart_are_what_they_were_until_they_can(
+    plane: ControlPlane, apis: dict[str, Double]
+) -> None:
+    east, west, north = apis["east"], apis["west"], apis["north"]
+    east.apply(secret("west", west=west.kubeconfig()), secret("north", north=north.kubeconfig()))
+    plane.start().ready(60)
+    eventually(
+        lambda: {name: one["state"] for name, one in listed(plane).items()} == dict.fromkeys(("east", "west", "north"), "SYNCED"), 60
+    )
+    plane.signal(signal.SIGTERM)
+    assert plane.ended() == 0
+    east.stop()
+    east.delete("Secret", "north", ROOT)
+    plane.start().ready(60)
+    assert {name: one["state"] for name, one in listed(plane).items()} == {
+        "east": "UNREACHABLE",
+        "west": "UNAUTHORISED",
+        "north": "UNAUTHORISED",
+    }
+    assert "its kubeconfig is in Secret east/istio-system/west, key west, which can't be read now" in listed(plane)["west"]["problem"]
+    with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
+        stream.take(CDS)
+        assert addresses(stream.take(EDS, WEB)[WEB]) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+        west.apply(*web(("web-2", "10.0.0.22")))
+        east.start()
+        follow(stream, "10.0.0.1", "10.0.0.22")
+    eventually(lambda: {name: one["state"] for name, one in listed(plane).items()} == {"east": "SYNCED", "west": "SYNCED"}, 60)
+    files = sorted(one.name for one in (plane.directory / ".steersman" / "warm").glob("*.warm"))
+    assert files == ["east.warm", "west.warm"]
+
+
+async def test_commands_without_a_server_know_clusters_of_secrets_that_cannot_be_read(
+    plane: ControlPlane, apis: dict[str, Double], tmp_path: Path
+) -> None:
+    apis["east"].apply(secret("west", west=apis["west"].kubeconfig()))
+    plane.start().ready(60)
+    eventually(lambda: listed(plane).get("west", {}).get("state") == "SYNCED", 60)
+    plane.signal(signal.SIGTERM)
+    assert plane.ended() == 0
+    apis["east"].stop()
+    node = tmp_path / "node.json"
+    node.write_text(json.dumps(node_of(EAST.client)))
+    ran = await inline("render", "-c", str(plane.config), "--node", str(node), "--type", "eds")
+    assert ran.err.count("did not tell all, so some is from its warm file") == 2
+    assert "10.0.0.1" in ran.out
+    assert "10.0.0.2" in ran.out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steersman.model.facts import Finding
 from steersman.model.ids import ClusterID
-from steersman.sources.kube.registrations import Claim, Registrations
+from steersman.sources.kube.registrations import Claim, Registrations, remembered
 from tests.support.apiserver.double import kubeconfig
 
 GOOD = json.dumps(kubeconfig("https://west:6443", "", "t0ken", "west")).encode()
@@ -199,3 +199,20 @@ def test_who_has_a_name_depends_on_nothing_but_the_last_claims(history: list[lis
         assert old.registrations[name] == new.registrations[name]
     for name in old.registrations.keys() - new.registrations.keys():  # history: only what stays in use while its Secret is broken
         assert f"Cluster {name}" in {key.object for key in old.findings if key.id == "remote-kubeconfig-refused"}
+
+
+def test_what_is_only_remembered_gives_way_to_whatever_can_be_read() -> None:
+    registrations = told()
+    registrations.tell("warm files", [remembered("west", "east", "Secret east/istio-system/a, key west"), remembered("east", "east", "x")])
+    assert owners(registrations) == {"west": "Secret east/istio-system/a, key west"}
+    (west,) = registrations.registrations.values()
+    assert (west.holder, west.kubeconfig, west.file) == ("east", None, None)
+    assert [one.id for one in registrations.findings.values()] == ["remote-cluster-own"]
+    registrations.tell("", [of_file("west.yaml")])
+    assert owners(registrations) == {"west": "/kubeconfigs/west.yaml"}
+    registrations.tell("", [])
+    registrations.tell("east", [of_secret()])
+    assert token(registrations) == "t0ken"
+    assert registrations.registrations[ClusterID("west")].owner != west.owner
+    registrations.tell("warm files", [])
+    assert (owners(registrations), findings(registrations)) == ({"west": "Secret east/istio-system/a, key west"}, [])

@@ -29,7 +29,7 @@ def directory(tmp_path: Path) -> WarmDirectory:
 
 async def write(store: WarmStore, *names: str, uid: str = "u", contact: float = NOW - 5, now: float = NOW) -> bool:
     objects = [Kept(f"u-{name}", "5", pod(store.cluster, name, "10.0.0.1")) for name in names]
-    header = header_of(store.cluster, uid, contact, ClusterState.SYNCED, now)
+    header = header_of(store, uid, contact, ClusterState.SYNCED, now)
     return await store.write(header, [(Section(kind=Kind.POD, objects=len(objects), followed=contact), iter(objects))], Pace())
 
 
@@ -186,3 +186,15 @@ async def test_what_a_dead_writer_left_is_in_nobodys_way(directory: WarmDirector
     (directory.path / ".east.warm.next").write_text("half")
     assert await write(store, "a")
     assert await read(store) == ["a"]
+
+
+async def test_files_tell_whose_secret_they_are_of_without_being_read_whole(directory: WarmDirectory) -> None:
+    for name, holder in (("west", "east"), ("north", "south"), ("east", "")):
+        store = directory.of(ClusterID(name))
+        store.holder, store.place = holder, f"Secret {holder}/ns/{name}" if holder else ""
+        assert await write(store, *(f"{name}-{number}" for number in range(2000)))
+    (directory.path / "nonsense.warm").write_bytes(b"nonsense")
+    (directory.path / "short.warm").write_bytes(directory.file(ClusterID("west")).read_bytes()[:40])
+    (directory.path / "other.warm").write_bytes(directory.file(ClusterID("west")).read_bytes())
+    found = [(one.cluster, one.place) for one in directory.held_by(["east", "elsewhere"])]
+    assert found == [("west", "Secret east/ns/west")]

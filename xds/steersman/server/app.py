@@ -183,7 +183,7 @@ class Server:
                 self.feeds.add(Source(name, "kubernetes", source.place, cluster.sync_timeout, cluster=source.status))
                 feeding[name,] = source.run
         if self.settings.remote_clusters.asked_for:
-            self.feeds.add(Source(registrations.SOURCE, registrations.SOURCE, self.remotes.place, None))
+            self.feeds.add(Source(registrations.SOURCE, registrations.SOURCE, self.remotes.place, self.remotes.timeout))
             self.remotes.begin()
             feeding[registrations.SOURCE,] = self.remotes.run
         self.feeds.add(Source("ca", "ca", str(self.settings.ca.directory), CA_TIMEOUT))

@@ -17,12 +17,14 @@ from steersman.server.sources import Emit, Source, Sources
 from steersman.settings import Settings
 from steersman.sources.kube.kubeconfigs import claims_in, missing
 from steersman.sources.kube.registered import RemoteCluster, registrations_of
-from steersman.sources.kube.registrations import SOURCE, Claim, Registration
+from steersman.sources.kube.registrations import SOURCE, Claim, Registration, remembered
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.warmstore import WarmDirectory
 
 log = logging.getLogger("steersman.kubernetes")
 
+_SOON = 0.2
+"""Seconds between looks at whether a cluster that holds Secrets answers."""
 _LOOK = 1.0
 """Seconds between looks at the directory. One look is a listing, so that nothing is missed on whatever file system."""
 
@@ -54,11 +56,21 @@ class RemoteClusters:
         self._remotes: dict[ClusterID, _Remote] = {}
         self._findings: dict[FindingKey, Finding] = {}
         self._changed = asyncio.Event()
+        self._told: set[ClusterID] = set()
+        self._silent: set[ClusterID] = set()
+        self._remembered: list[Claim] | None = None
+        """Clusters whose Secrets were known when their warm files were written; None before that has been looked up."""
 
     @property
     def place(self) -> str:
         of = [str(self._directory)] if self._directory is not None else []
         return ", ".join([*of, *(f"Secrets of {name}" for name in self._settings.remote_clusters.secrets)])
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that it is waited for: as long as it may take until the Secrets are known, or those that were."""
+        remote = self._settings.remote_clusters
+        return remote.sync_timeout if remote.secrets and self._warm is not None else None
 
     @property
     def sources(self) -> list[KubeSource]:
@@ -71,6 +83,7 @@ class RemoteClusters:
 
     def claimed(self, holder: ClusterID, claims: Iterable[Claim]) -> None:
         """All that the Secrets of this cluster claim now."""
+        self._told.add(holder)
         self._registrations.tell(holder, claims)
         self._register()
 
@@ -98,17 +111,37 @@ class RemoteClusters:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._changed.clear()
+                undecided = await self._remember()
                 await self._follow(tasks, emit)
-                if not synced:
+                if not synced and not undecided:
                     synced = True
                     emit([Synced(source=SOURCE)])
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK if self._directory is not None else None):
+                    async with asyncio.timeout(_SOON if undecided else _LOOK if self._directory is not None else None):
                         await self._changed.wait()
                 if self._directory is not None:
                     claims = await asyncio.to_thread(claims_in, self._directory)
                     self._registrations.tell("", claims, () if claims is not None else (missing(self._directory),))
                     self._register()
+
+    async def _remember(self) -> bool:
+        """Registers the clusters whose Secrets can't be read now, by what their warm files say of them, until they can. Whether it is
+        still to be seen if they can."""
+        holders = self._settings.remote_clusters.secrets
+        if self._warm is None or not holders:
+            return False
+        if self._remembered is None:
+            headers = await asyncio.to_thread(self._warm.held_by, holders)
+            self._remembered = [remembered(one.cluster, one.holder, one.place) for one in headers]
+        if not self._remembered:
+            return False
+        silent = {name for name in holders if name not in self._told and self._feeds.is_given_up(name)}
+        if silent != self._silent:
+            self._silent = silent
+            self._registrations.tell("warm files", [claim for claim in self._remembered if claim.holder in silent])
+            self._register()
+        waiting = set(holders) - self._told - silent
+        return any(claim.holder in waiting for claim in self._remembered)
 
     async def _follow(self, tasks: asyncio.TaskGroup, emit: Emit) -> None:
         """Ends the sources of clusters that are gone, begins those that are new, and hands others what was registered anew."""
@@ -121,7 +154,7 @@ class RemoteClusters:
             remote = self._remotes[cluster]
             if registration != remote.access.registration:
                 log.info("cluster %s: other credentials are registered by %s", cluster, registration.place)
-                remote.access.replace(registration)
+                remote.replace(registration)
                 self._feeds.moved(cluster, registration.place)
                 emit([remote.fact(time.time())])
                 remote.source.hurry()

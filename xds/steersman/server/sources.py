@@ -90,6 +90,11 @@ class Sources:
     def state(self, name: str) -> SourceState:
         return self._sources[name].state
 
+    def is_given_up(self, name: str) -> bool:
+        """Whether it is not waited for, or can't run for now."""
+        source = self._sources[name]
+        return source.known or source.state is SourceState.FAILED
+
     def moved(self, name: str, place: str) -> None:
         """A registered cluster is registered by something else now."""
         source = self._sources[name]

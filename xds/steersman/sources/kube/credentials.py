@@ -155,7 +155,8 @@ class RegisteredAccess:
         self._changed = self._revoked = False
         if self._file is not None:
             return await self._file.credentials()
-        assert self.registration.kubeconfig is not None
+        if self.registration.kubeconfig is None:
+            raise SourceError(f"its kubeconfig is in {self.place}, which can't be read now")
         return await loaded(self.registration.kubeconfig, self.place)
 
 

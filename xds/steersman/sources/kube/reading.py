@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from steersman.errors import SourceError
 from steersman.model.clusters import ClusterState
 from steersman.model.facts import Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
+from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.settings import Settings
 from steersman.sources.kube.registered import RemoteCluster, registrations_of
-from steersman.sources.kube.registrations import SOURCE
+from steersman.sources.kube.registrations import SOURCE, Claim, remembered
 from steersman.sources.kube.source import KubeSource, kube_sources
 from steersman.sources.kube.warmstore import warm_directory
 
@@ -28,7 +29,15 @@ def read_clusters(settings: Settings) -> list[Fact]:
 async def _read_settings(settings: Settings) -> list[Fact]:
     registrations = registrations_of(settings)
     warm = warm_directory(settings.warm_start, keeps=False)
-    facts = await _read_all(kube_sources(settings, registrations.tell, warm).values())
+    told: set[ClusterID] = set()
+
+    def claimed(holder: ClusterID, claims: Sequence[Claim]) -> None:
+        told.add(holder)
+        registrations.tell(holder, claims)
+
+    facts = await _read_all(kube_sources(settings, claimed, warm).values())
+    if warm is not None and (silent := [holder for holder in settings.remote_clusters.secrets if holder not in told]):
+        registrations.tell("warm files", [remembered(one.cluster, one.holder, one.place) for one in warm.held_by(silent)])
     seen = time.time()
     for key, finding in registrations.findings.items():
         facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=SOURCE, place=finding.place, seen=seen)))

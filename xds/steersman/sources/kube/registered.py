@@ -15,14 +15,26 @@ from steersman.sources.kube.warmstore import WarmDirectory
 
 
 class RemoteCluster:
-    """`access`: to be told of what is registered anew. `warm`: see KubeSource."""
+    """`access`: by what is registered of it. `warm`: see KubeSource."""
 
     def __init__(self, registration: Registration, settings: Settings, warm: WarmDirectory | None) -> None:
         remote = settings.remote_clusters
         self.cluster: ClusterID = registration.cluster
         self.access = RegisteredAccess(registration)
-        store = warm.of(self.cluster) if warm is not None else None
-        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout, warm=store)
+        self._store = warm.of(self.cluster) if warm is not None else None
+        self._remember()
+        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout, warm=self._store)
+
+    def replace(self, registration: Registration) -> None:
+        """It is registered anew."""
+        self.access.replace(registration)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Its warm file says in whose Secret its kubeconfig is, so that it isn't forgotten while that can't be read."""
+        if self._store is not None:
+            registration = self.access.registration
+            self._store.holder, self._store.place = registration.holder, registration.place if registration.holder else ""
 
     def fact(self, seen: float) -> Upsert:
         """That there is such a cluster. Its network is what its namespaces and mesh.networks say. `seen`: wall clock seconds."""

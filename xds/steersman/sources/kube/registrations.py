@@ -27,16 +27,18 @@ Order = tuple[str, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Somebody's word that there is a cluster of this name. `place`: who that is, for people. `order`: the least has the name. `uid`: of
-    the Secret. `version`: another one where what it says has changed. `file`: of the kubeconfig; else it is `text`, from a Secret, never to
-    be shown."""
+    the Secret, `holder`: the cluster that has it. `version`: another one where what it says has changed. `file`: of the kubeconfig; else it
+    is `text`, from a Secret, never to be shown. `remembered`: that Secret can't be read now, and nothing is known of what it says."""
 
     cluster: str
     place: str
     order: Order
     version: str
     uid: str = ""
+    holder: str = ""
     file: Path | None = None
     text: bytes = field(default=b"", repr=False)
+    remembered: bool = False
 
     @property
     def owner(self) -> Order:
@@ -45,12 +47,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A cluster that is to be followed. `owner`: whose claim it is. Either `file` or `kubeconfig` is set; the second holds credentials."""
+    """A cluster that is to be followed. `owner`: whose claim it is; `holder`: see Claim. `file` or `kubeconfig` is set, of which the second
+    holds credentials; neither where the Secret is only remembered."""
 
     cluster: ClusterID
     place: str
     owner: Order
     version: str
+    holder: str = ""
     file: Path | None = None
     kubeconfig: Kubeconfig | None = field(default=None, repr=False)
 
@@ -84,6 +88,8 @@ class Registrations:
             if found := self._not_taken(claim, owners.get(claim.cluster)):
                 findings.append(found)
                 continue
+            if claim.remembered and claim.cluster in owners:
+                continue
             owners[claim.cluster] = claim
             registration = self._registered(claim, findings)
             if registration is not None:
@@ -106,7 +112,7 @@ class Registrations:
             return _finding(
                 "remote-cluster-own", Severity.INFO, claim, cause, "none is needed where it is the same cluster; else rename one"
             )
-        if owner is not None:
+        if owner is not None and not claim.remembered:
             cause = f"{owner.place} names a cluster so as well and comes first, so this one is ignored until that is gone"
             return _finding("remote-cluster-claimed-twice", Severity.WARNING, claim, cause, "remove one of the two, or rename one")
         return None
@@ -116,9 +122,13 @@ class Registrations:
         name = ClusterID(claim.cluster)
         if claim.file is not None:
             return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, file=claim.file)
+        if claim.remembered:
+            return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, holder=claim.holder)
         read = self._kubeconfig(claim)
         if not isinstance(read, str):
-            return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, kubeconfig=read)
+            return Registration(
+                cluster=name, place=claim.place, owner=claim.owner, version=claim.version, holder=claim.holder, kubeconfig=read
+            )
         before = self.registrations.get(name)
         kept = before if before is not None and before.owner == claim.owner else None
         cause = f"{read}; {'the credentials of before are used' if kept is not None else 'nothing is known of this cluster'}"
@@ -134,6 +144,11 @@ class Registrations:
             except BadKubeconfig as error:
                 self._read[key] = str(error)
         return self._read[key]
+
+
+def remembered(cluster: str, holder: str, place: str) -> Claim:
+    """That a Secret named this cluster when it could be read last: whatever can be read goes before it."""
+    return Claim(cluster=cluster, place=place, order=("2", holder, place, cluster), version="", holder=holder, remembered=True)
 
 
 def _finding(kind: str, severity: Severity, claim: Claim, cause: str, remedy: str) -> Finding:

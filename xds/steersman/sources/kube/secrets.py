@@ -97,6 +97,7 @@ class Secrets:
             place=f"Secret {self.cluster}/{namespace}/{name}, key {key}",
             order=("1", metadata.creation_timestamp or "", self.cluster, namespace, name, key),
             uid=metadata.uid or "",
+            holder=self.cluster,
             version=blake2b(text, digest_size=16).hexdigest(),
             text=text,
         )

@@ -23,6 +23,8 @@ FORMAT = 1
 _MAGIC = b"steersman warm file "
 _DIGEST = 32
 _LENGTH = 4
+_PEEK = 64 << 10
+"""Bytes in which a header is."""
 _LEVEL = 1
 """Of zlib: 5 takes twice the time for a fifth of the bytes less."""
 
@@ -35,7 +37,8 @@ class Unusable(Exception):
 
 class Header(Row, frozen=True, kw_only=True):
     """Whose file it is, and of when. `uid`: of the namespace kube-system, "" where it was not known. `contact`: wall clock seconds of the
-    last time at which all was well with the API; `state`: how the cluster stood; `written`: wall clock seconds. `version`: Steersman's."""
+    last time at which all was well with the API; `state`: how the cluster stood; `written`: wall clock seconds. `version`: Steersman's.
+    `holder`: the cluster in whose Secret its kubeconfig is, and `place`: which; "" for others."""
 
     cluster: ClusterID
     uid: str
@@ -43,6 +46,8 @@ class Header(Row, frozen=True, kw_only=True):
     state: str
     written: float
     version: str
+    holder: str = ""
+    place: str = ""
 
 
 class Section(Row, frozen=True, kw_only=True):
@@ -129,6 +134,18 @@ def checked(data: bytes) -> bytes:
         raise Unusable(f"it can't be unpacked: {error}") from error
 
 
+def peeked(data: bytes) -> Header:
+    """The header of a file of which this is the beginning, unchecked: for a look at whose file it is. Raises Unusable."""
+    line, _, body = data.partition(b"\n")
+    if line != _MAGIC + b"%d" % FORMAT:
+        raise Unusable("it is no warm file of this format")
+    try:
+        frames = zlib.decompressobj().decompress(body, _PEEK)
+        return _decoded(_header, next(_split(frames, whole=False), b""))
+    except zlib.error as error:
+        raise Unusable(f"it can't be unpacked: {error}") from error
+
+
 class Warm:
     """What a file says. `header`, then `restored` object by object. Raises Unusable."""
 
@@ -151,12 +168,15 @@ class Warm:
             yield Kept(uid, resource_version, shared(row))
 
 
-def _split(frames: bytes) -> Iterator[memoryview]:
+def _split(frames: bytes, *, whole: bool = True) -> Iterator[memoryview]:
+    """Without `whole`, as many as there are in full."""
     view = memoryview(frames)
     at = 0
     while at < len(view):
         end = at + _LENGTH + int.from_bytes(view[at : at + _LENGTH], "big")
         if end > len(view):
+            if not whole:
+                return
             raise Unusable("a part of it is longer than the rest")
         yield view[at + _LENGTH : end]
         at = end

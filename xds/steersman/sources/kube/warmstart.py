@@ -110,7 +110,7 @@ class WarmStart:
             if mirror.whole or mirror.warm:
                 count, objects = mirror.kept()
                 sections.append((Section(kind=mirror.kind, objects=count, followed=self._followed.get(mirror.kind, contact)), objects))
-        header = header_of(self._cluster, uid, contact, state, self._clock())
+        header = header_of(self.store, uid, contact, state, self._clock())
         kept = await self.store.write(header, sections, self._pace)
         self._keeping.done(asyncio.get_running_loop().time(), changes, contact, kept=kept)
 

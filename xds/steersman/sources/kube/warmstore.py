@@ -22,7 +22,7 @@ from steersman.model.ids import ClusterID
 from steersman.settings import WarmStartSettings
 from steersman.sources.ca_files import make_directory
 from steersman.sources.contents import Steps
-from steersman.sources.kube.warmfile import Header, Kept, Section, Unusable, Warm, Writing, checked, framed
+from steersman.sources.kube.warmfile import Header, Kept, Section, Unusable, Warm, Writing, checked, framed, peeked
 from steersman.sources.pace import Pace
 from steersman.sources.report import Complaint
 
@@ -30,6 +30,7 @@ log = logging.getLogger("steersman.kubernetes")
 
 SUFFIX = ".warm"
 _LOCK = ".warm.lock"
+_PEEK = 16 << 10
 _LONGEST_NAME = 120
 _AT_ONCE = 256 << 10
 """Bytes of frames that are compressed at once."""
@@ -71,6 +72,16 @@ class WarmDirectory:
         with suppress(OSError):
             return sorted(path for path in self.path.iterdir() if path.suffix == SUFFIX and path not in ours)
         return []
+
+    def held_by(self, holders: Iterable[str]) -> list[Header]:
+        """Of clusters whose kubeconfig is in a Secret of one of these, as far as their files are not too old. Blocking."""
+        found = []
+        for path in self.others(()):
+            with suppress(OSError, Unusable), path.open("rb") as file:
+                header = peeked(file.read(_PEEK))
+                if header.holder in holders and path == self.file(header.cluster):
+                    found.append(header)
+        return found
 
     def replace(self, path: Path, parts: Sequence[bytes]) -> None:
         """The file now holds this, or what it held before, even if the power fails. Blocking. Raises Unwritable."""
@@ -139,7 +150,7 @@ def warm_directory(settings: WarmStartSettings, *, keeps: bool = True) -> WarmDi
 
 class WarmStore:
     """The warm file of one cluster. `complaint`: what is wrong with it, None while nothing is. `bytes`, `written`: size of what was
-    written last, and when, in wall clock seconds; 0 before that."""
+    written last, and when, in wall clock seconds; 0 before that. `holder`, `place`: see Header."""
 
     def __init__(self, directory: WarmDirectory, cluster: ClusterID) -> None:
         self.cluster = cluster
@@ -148,6 +159,7 @@ class WarmStore:
         self.complaint: Complaint | None = None
         self.bytes = 0
         self.written = 0.0
+        self.holder = self.place = ""
         self._directory = directory
         self._writing = asyncio.Lock()
 
@@ -260,8 +272,17 @@ class WarmStore:
         self.complaint = complaint
 
 
-def header_of(cluster: ClusterID, uid: str, contact: float, state: str, now: float) -> Header:
-    return Header(cluster=cluster, uid=uid, contact=contact, state=state, written=now, version=__version__)
+def header_of(store: WarmStore, uid: str, contact: float, state: str, now: float) -> Header:
+    return Header(
+        cluster=store.cluster,
+        uid=uid,
+        contact=contact,
+        state=state,
+        written=now,
+        version=__version__,
+        holder=store.holder,
+        place=store.place,
+    )
 
 
 def _some(frames: bytearray, objects: Iterator[Kept]) -> Steps[bool]:
