@@ -1,8 +1,11 @@
 """A running server whose clusters come and go: as files in a directory, and as Secrets of a cluster. Proxies see one mesh all the while."""
 
+import asyncio
 import base64
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -262,3 +265,32 @@ async def test_commands_without_a_server_know_clusters_of_secrets_that_cannot_be
     assert ran.err.count("did not tell all, so some is from its warm file") == 2
     assert "10.0.0.1" in ran.out
     assert "10.0.0.2" in ran.out
+
+
+async def test_commands_without_a_server_read_the_directory_and_the_secrets_as_a_server_does(
+    plane: ControlPlane, apis: dict[str, Double], tmp_path: Path
+) -> None:
+    put(plane, "north.yaml", apis["north"].kubeconfig())
+    put(plane, ".hidden", "x")
+    put(plane, "old.yaml~", "x")
+    hostile = {**apis["west"].kubeconfig(), "users": [{"name": "double", "user": {"exec": {"command": f"touch {tmp_path / 'ran'}"}}}]}
+    apis["east"].apply(secret("remotes", west=apis["west"].kubeconfig(), north=apis["west"].kubeconfig()), secret("evil", south=hostile))
+    ran = await asyncio.to_thread(_command, "doctor", "-c", str(plane.config), "-o", "json")
+    found = {(one["id"], one["object"], one["place"].removeprefix(f"{tmp_path}/")) for one in json.loads(ran.stdout)}
+    assert {one for one in found if one[0].startswith(("remote-", "cluster-", "source-"))} == {
+        ("remote-cluster-claimed-twice", "Cluster north", f"Secret east/{ROOT}/remotes, key north"),
+        ("remote-kubeconfig-refused", "Cluster south", f"Secret east/{ROOT}/evil, key south"),
+    }
+    assert ran.returncode == 1
+    node = tmp_path / "node.json"
+    node.write_text(json.dumps(node_of(EAST.client)))
+    rendered = await asyncio.to_thread(_command, "render", "-c", str(plane.config), "--node", str(node), "--type", "eds", "-o", "json")
+    (assignment,) = json.loads(rendered.stdout)["endpoints"]
+    hosts = [one["endpoint"]["address"]["socket_address"]["address"] for one in assignment["endpoints"][0]["lb_endpoints"]]
+    assert hosts == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert apis["west"].token not in ran.stdout + rendered.stdout
+    assert not (tmp_path / "ran").exists()
+
+
+def _command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "steersman.cli", *arguments], capture_output=True, text=True, check=False, timeout=60)

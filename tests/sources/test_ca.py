@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from steersman.model.config import ClusterConfig
 from steersman.model.facts import Delete, LeafKey, Synced, Upsert
 from steersman.model.ids import ClusterID, SpiffeID
 from steersman.model.objects import Kind
@@ -128,6 +129,26 @@ async def test_proxies_of_no_configured_cluster_share_an_intermediate(directory:
         assert certificates(served.leaf(nameless).chain)[1] == certificates(served.leaf(stranger).chain)[1]
     assert names(directory) == ["clusters", "lock", "other", "root-cert.pem", "root-key.pem"]
     assert names(tmp_path) == ["scratch", "state"]
+
+
+async def test_a_cluster_that_comes_has_its_own_intermediate_from_then_on_and_one_that_goes_has_none(
+    directory: Path, clock: Clock, tmp_path: Path
+) -> None:
+    key = leaf_key("a", "north")
+    with_north = [*CLUSTERS, ClusterConfig(name=ClusterID("north"))]
+    async with server(directory, clock) as served:
+        await served.want(key, A)
+        others, own = served.leaf(key), served.leaf(A)
+        served.authority.know(with_north)
+        await until(lambda: served.leaf(key) != others)
+        north = served.leaf(key)
+        check(north, served.bundle, key.identity, clock(), tmp_path)
+        assert "cluster north" in certificates(north.chain)[1].subject.rfc4514_string()
+        assert served.leaf(A) == own
+        served.authority.know(CLUSTERS)
+        await until(lambda: served.leaf(key) == others)
+        served.authority.know(with_north)
+        await until(lambda: served.leaf(key) == north)
 
 
 @pytest.mark.parametrize(

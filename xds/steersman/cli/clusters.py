@@ -68,7 +68,7 @@ def _row(cluster: "pb.Cluster", now: float) -> tuple[str, ...]:
         _age(cluster.contact, now) if cluster.HasField("contact") else "",
         str(cluster.objects),
         _policy(cluster),
-        cluster.server or cluster.place,
+        cluster.server or ("" if cluster.registered_by else cluster.place),
         cluster.registered_by or "configuration",
     )
 

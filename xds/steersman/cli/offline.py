@@ -13,7 +13,7 @@ from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
 from steersman.pipeline import Pipeline
-from steersman.registry.collections import CLUSTER_STATES, LEAVES, NETWORK_GATEWAYS, NETWORKS, RESOLVED, ROOTS
+from steersman.registry.collections import CLUSTER_STATES, CLUSTERS, LEAVES, NETWORK_GATEWAYS, NETWORKS, RESOLVED, ROOTS
 from steersman.resources.resource import Resource
 from steersman.settings import Settings, read_settings
 from steersman.snapshot.cache import SnapshotCache
@@ -46,7 +46,7 @@ class Offline:
         self.unresolved = self._resolve()
 
     def _of_the_ca(self, wanted: frozenset[LeafKey]) -> list[Fact]:
-        clusters = [cluster.config for cluster in self.settings.clusters]
+        clusters = list(self.pipeline.graph.rows(CLUSTERS).values())
         return existing_facts(self.settings.ca.directory, clusters, self.settings.mesh, wanted)
 
     def _resolve(self) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class Server:
         self.loads = Loads(settings.server.xds.load_reporting_interval)
         self.xds = XDSServer(self.engine, settings.server.xds, self.counters, self.loads)
         self.warm = warm_directory(settings.warm_start)
-        self.remotes = RemoteClusters(settings, self.feeds, self.warm)
+        self.remotes = RemoteClusters(settings, self.feeds, self.warm, self.ca.know)
         self.kube = kube_sources(settings, self.remotes.claimed, self.warm)
         self.draining = False
 

@@ -6,10 +6,11 @@ directory, Secrets of clusters --claims--> Registrations --one a cluster--> a Ku
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from steersman.admin.state import SourceState
+from steersman.model.config import ClusterConfig
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
@@ -45,9 +46,12 @@ class _Remote(RemoteCluster):
 
 class RemoteClusters:
     """The source "remoteClusters": which clusters there are beside those of the configuration, and their sources. `warm`: see
-    KubeSource."""
+    KubeSource. `known` is told of all clusters, those of the configuration too, whenever one has come or gone."""
 
-    def __init__(self, settings: Settings, feeds: Sources, warm: WarmDirectory | None) -> None:
+    def __init__(
+        self, settings: Settings, feeds: Sources, warm: WarmDirectory | None, known: Callable[[Sequence[ClusterConfig]], None]
+    ) -> None:
+        self._known = known
         self._settings = settings
         self._feeds = feeds
         self._warm = warm
@@ -96,7 +100,12 @@ class RemoteClusters:
                 self._feeds.add(
                     Source(cluster, "kubernetes", source.place, source.timeout, cluster=source.status, registered=registration.place)
                 )
+                self._know()
         self._changed.set()
+
+    def _know(self) -> None:
+        configured = [one.config for one in self._settings.clusters]
+        self._known([*configured, *(remote.config for remote in self._remotes.values())])
 
     # -- the task -------------------------------------------------------------------------------------------------------------
 
@@ -170,8 +179,9 @@ class RemoteClusters:
     async def _end(self, remote: _Remote, emit: Emit) -> None:
         log.info("cluster %s: no longer registered by %s; all that it told is gone", remote.cluster, remote.source.place)
         await remote.end()
-        await remote.source.forget()
         del self._remotes[remote.cluster]
+        self._know()
+        await remote.source.forget()
         await self._feeds.remove(remote.cluster)
         emit([Delete(kind=Kind.CLUSTER, key=remote.cluster)])
         self._register()

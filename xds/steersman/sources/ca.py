@@ -44,6 +44,7 @@ class CertificateAuthority:
         self._directory = CADirectory(directory, clusters, mesh, lifetimes or Lifetimes())
         self._clock = clock
         self._poll = poll
+        self._clusters: Sequence[ClusterConfig] | None = None
         self._wanted: frozenset[LeafKey] = frozenset()
         self._changed = asyncio.Event()
 
@@ -52,6 +53,11 @@ class CertificateAuthority:
         if leaves != self._wanted:
             self._wanted = leaves
             self._changed.set()
+
+    def know(self, clusters: Sequence[ClusterConfig]) -> None:
+        """All the clusters that there are from now on. On the event loop's thread."""
+        self._clusters = clusters
+        self._changed.set()
 
     async def run(self, emit: Emit) -> None:
         """Emits the trust bundle, the wanted leaves that are there and Synced at once; then leaves as they are signed, and changes.
@@ -66,6 +72,10 @@ class CertificateAuthority:
             while True:
                 self._changed.clear()
                 everything = loop.time() >= look_at
+                if self._clusters is not None:
+                    clusters, self._clusters = self._clusters, None
+                    await loop.run_in_executor(pool, self._directory.know, clusters)
+                    everything = True
                 view = await loop.run_in_executor(pool, self._directory.look, self._wanted, self._clock(), everything, told.synced)
                 if everything:
                     look_at = loop.time() + self._poll

@@ -1,12 +1,13 @@
 """The certificate authority's directory as a whole: one look reads what changed, makes what is missing or due, and says what there is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from steersman.errors import SourceError
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey
+from steersman.model.ids import ClusterID
 from steersman.sources.ca_authorities import Authorities, Place, place_of
 from steersman.sources.ca_keys import Lifetimes
 from steersman.sources.ca_leaves import Leaves
@@ -26,14 +27,24 @@ class CADirectory:
     """Looks at the directory; one thread at a time."""
 
     def __init__(self, directory: Path, clusters: Sequence[ClusterConfig], mesh: MeshConfig, lifetimes: Lifetimes) -> None:
-        places = {cluster.name: place_of(directory, cluster.name, cluster.trust_domain or mesh.trust_domain) for cluster in clusters}
+        self.path = directory
+        self._mesh = mesh
+        places = self._places_of(clusters)
         self._places = frozenset(places.values())
         other = Place(directory / "other", "proxies of no configured cluster", mesh.trust_domain)
         self._authorities = Authorities(directory, mesh.trust_domain, lifetimes)
         self._leaves = Leaves(self._authorities, places, other, lifetimes)
-        self.path = directory
         self._lifetimes = lifetimes
         self._prune_at = 0.0
+
+    def _places_of(self, clusters: Iterable[ClusterConfig]) -> dict[ClusterID, Place]:
+        return {one.name: place_of(self.path, one.name, one.trust_domain or self._mesh.trust_domain) for one in clusters}
+
+    def know(self, clusters: Iterable[ClusterConfig]) -> None:
+        """The clusters from now on: each has an intermediate of its own. Those of clusters that are gone stay where they are."""
+        places = self._places_of(clusters)
+        self._places = frozenset(places.values())
+        self._leaves.know(places)
 
     def look(self, wanted: frozenset[LeafKey], now: float, everything: bool, sign: bool) -> View:
         """`everything`: look at all files again, else only at those of leaves that aren't known yet. `sign`: make what leaves are due.

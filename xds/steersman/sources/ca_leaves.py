@@ -71,6 +71,13 @@ class Leaves:
         self._unwritable = ""
         self.busy = False
 
+    def know(self, places: Mapping[ClusterID, Place]) -> None:
+        """The clusters from now on. Leaves that another intermediate signs thereby are looked for, and signed, where that is."""
+        before, self._places = self._places, places
+        for key in [key for key in self._files if before.get(key.cluster) != places.get(key.cluster)]:
+            for known in (self._files, self._held, self._broken, self._replaced):
+                known.pop(key, None)
+
     def places(self, wanted: Iterable[LeafKey]) -> set[Place]:
         """Whose intermediates these leaves take, beside those of the configured clusters."""
         return {self._place(key) for key in wanted} - set(self._places.values())

@@ -20,6 +20,7 @@ class RemoteCluster:
     def __init__(self, registration: Registration, settings: Settings, warm: WarmDirectory | None) -> None:
         remote = settings.remote_clusters
         self.cluster: ClusterID = registration.cluster
+        self.config = ClusterConfig(name=self.cluster, slices_only=True)
         self.access = RegisteredAccess(registration)
         self._store = warm.of(self.cluster) if warm is not None else None
         self._remember()
@@ -38,9 +39,8 @@ class RemoteCluster:
 
     def fact(self, seen: float) -> Upsert:
         """That there is such a cluster. Its network is what its namespaces and mesh.networks say. `seen`: wall clock seconds."""
-        config = ClusterConfig(name=self.cluster, slices_only=True)
         origin = Origin(source=SOURCE, place=self.access.place, seen=seen)
-        return Upsert(kind=Kind.CLUSTER, key=self.cluster, value=config, origin=origin)
+        return Upsert(kind=Kind.CLUSTER, key=self.cluster, value=self.config, origin=origin)
 
 
 def registrations_of(settings: Settings) -> Registrations:
