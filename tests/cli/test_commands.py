@@ -15,7 +15,7 @@ import yaml
 
 from steersman import __version__
 from steersman.cli import COMMANDS, _parser, main
-from tests.cli.conftest import steersman
+from tests.cli.conftest import inline, steersman
 
 NAMES = ("serve", "render", "bootstrap", "clusters", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "remote-secret", "lab")
 
@@ -97,7 +97,7 @@ async def test_the_version_is_told() -> None:
     ],
 )
 async def test_wrong_use_exits_2_and_says_what_was_expected(args: tuple[str, ...], words: str) -> None:
-    ran = await steersman(*args)
+    ran = await inline(*args)
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err
 

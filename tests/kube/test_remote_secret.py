@@ -12,7 +12,9 @@ import yaml
 
 from steersman.model.clusters import ClusterState
 from steersman.model.ids import ClusterID
+from steersman.settings import Allowed
 from steersman.sources.kube.credentials import KubeconfigFile
+from steersman.sources.kube.kubeconfig import restricted
 from steersman.sources.kube.rights import reading_rules
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.timing import Timing
@@ -73,6 +75,9 @@ async def test_it_is_istios_secret_with_the_clusters_ca_and_an_accounts_token(cl
         "current-context": "west",
         "users": [{"name": "west", "user": {"token": token}}],
     }
+    taken = restricted(base64.b64decode(secret["data"]["west"]), Allowed())  # as from any Secret, nothing being allowed to it
+    assert taken["clusters"][0]["cluster"] == inside(ran)["clusters"][0]["cluster"]
+    assert taken["users"][0]["user"] == {"token": token}
     assert f"the token of ServiceAccount {account} expires at 2" in ran.err
     assert "can only be reached from this machine" in ran.err
     assert token not in ran.err

@@ -10,12 +10,14 @@ from tests.support.live import Workload
 
 
 class Load:
-    """Requests without a pause, over new connections and over one that is kept, while entered. `failed`: what was no 200."""
+    """Requests all the time, over new connections and over one that is kept, while entered. `failed`: what was no 200. `pause`: seconds
+    between two of them; where something takes long, longer ones leave the machine to it."""
 
-    def __init__(self, client: Workload) -> None:
+    def __init__(self, client: Workload, pause: float = 0.005) -> None:
         self.answered = 0
         self.failed: list[str] = []
         self._client = client
+        self._pause = pause
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(kept,)) for kept in (True, False)]
 
@@ -31,7 +33,7 @@ class Load:
 
     def _run(self, kept: bool) -> None:
         connection = self._connection()
-        while not self._stop.wait(0.005):
+        while not self._stop.wait(self._pause):
             try:
                 connection.request("GET", "/", headers={"Host": f"web:{HTTP}"})
                 answer = connection.getresponse()

@@ -37,6 +37,9 @@ NOTICED = 60.0
 """Seconds in which trouble with an API server is noticed, and that it is over: heartbeats are ten seconds apart, a refused request waits up
 to thirty."""
 
+PAUSE = 0.02
+"""Seconds between two requests of a load: what is waited for here takes many seconds."""
+
 
 class World(NamedTuple):
     plane: ControlPlane
@@ -136,7 +139,7 @@ def settled(world: World) -> Iterator[None]:
 
 
 def test_endpoints_move_between_clusters_as_slices_are_applied(world: World) -> None:
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         world.web(EAST)
         world.sees(THERE)
         crossing = load.answered
@@ -152,7 +155,7 @@ def test_endpoints_move_between_clusters_as_slices_are_applied(world: World) -> 
 def test_endpoints_follow_what_is_patched_in_a_pod(world: World) -> None:
     """A pod of another network is reached only if it speaks mTLS, as its label says."""
     web_pod = pod(WEST.web.name, WEST.web.ip, node="west-1")
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         world.applied["west"].put("pod.yaml", pod(WEST.web.name, WEST.web.ip, node="west-1", labels={}))
         world.sees(HERE)
         world.applied["west"].put("pod.yaml", web_pod)
@@ -162,7 +165,7 @@ def test_endpoints_follow_what_is_patched_in_a_pod(world: World) -> None:
 
 def test_traffic_goes_on_while_an_api_server_is_stopped_and_what_is_applied_afterwards_arrives(world: World) -> None:
     west = world.apis["west"]
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         west.freeze()
         try:
             eventually(lambda: ("cluster-unreachable", "Cluster west") in world.troubles(), NOTICED)
@@ -189,7 +192,7 @@ def test_an_api_server_that_is_killed_costs_what_its_outage_policy_says_and_is_f
             seen[policy] = stack.enter_context(envoys(plane.start().ready(NOTICED), clients[policy]))[EAST.client.name]
         both = {HERE: "0", THERE: "0"}
         eventually(lambda: priorities(seen) == {"keep": both, "demote": both, "drop": both}, NOTICED)
-        keep, demote, drop = (stack.enter_context(Load(client)) for client in clients.values())
+        keep, demote, drop = (stack.enter_context(Load(client, PAUSE)) for client in clients.values())
         west.stop()
         try:
             behind = {"keep": both, "demote": {HERE: "0", THERE: "1"}, "drop": {HERE: "0"}}
@@ -243,7 +246,7 @@ def more(load: Load) -> None:
 def test_what_was_deleted_before_a_restart_with_etcd_compacted_is_gone_and_the_rest_stands(world: World) -> None:
     """Steersman is stopped meanwhile, so that it can't have seen it."""
     west, client = world.apis["west"], world.envoys[EAST.client.name]
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         world.applied["west"].put("others.json", *extra("passing", 7), *extra("staying", 8))
         eventually(lambda: endpoints(client, outbound("passing", 9090)), NOTICED)
         world.plane.signal(signal.SIGSTOP)
@@ -263,7 +266,7 @@ def test_what_was_deleted_before_a_restart_with_etcd_compacted_is_gone_and_the_r
 
 def test_an_expired_token_is_told_of_and_a_new_one_heals_it(world: World) -> None:
     west = world.apis["west"]
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         west.expire()
         eventually(lambda: ("cluster-unauthorised", "Cluster west") in world.troubles(), NOTICED)
         assert world.seen() == {HERE, THERE}
@@ -278,7 +281,7 @@ def test_an_expired_token_is_told_of_and_a_new_one_heals_it(world: World) -> Non
 
 def test_a_permission_that_is_revoked_costs_no_traffic_and_is_missed_by_name(world: World) -> None:
     west = world.apis["west"]
-    with Load(EAST.client) as load:
+    with Load(EAST.client, PAUSE) as load:
         west.forbid("pods")
         time.sleep(1)
         west.restart()  # watches that run are not asked for permission again
