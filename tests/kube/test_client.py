@@ -251,13 +251,13 @@ async def test_k11_500_without_a_reason_is_waited_for(double: Double, tmp_path: 
 async def test_k12_a_watch_whose_time_is_over_is_resumed_and_nothing_is_lost_or_told_twice(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    async with Followed(cluster, tmp_path, watch=(2, 2)) as followed:
+    async with Followed(cluster, tmp_path, watch=(1, 1), short=0.2) as followed:
         await followed.until(lambda: followed.synced)
         expected = []
         for number in range(8):
             cluster.apply(svc(f"s{number}", namespace))
             expected.append(("put", f"s{number}"))
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.3)
         await followed.until(lambda: len(followed.about(Kind.SERVICE, namespace)) >= 8)
         assert followed.about(Kind.SERVICE, namespace) == expected
         assert followed.status().problem == ""
@@ -265,7 +265,7 @@ async def test_k12_a_watch_whose_time_is_over_is_resumed_and_nothing_is_lost_or_
         verbs = [verb for verb, _ in queries(cluster)]
         assert verbs[0] == "initial"
         assert set(verbs[1:]) == {"watch"}
-        assert all(query["timeoutSeconds"] == "2" for query in (one.query for one in cluster.requests("watch")))
+        assert all(query["timeoutSeconds"] == "1" for query in (one.query for one in cluster.requests("watch")))
 
 
 @pytest.mark.parametrize("where", list(Where))

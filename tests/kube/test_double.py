@@ -418,13 +418,15 @@ async def test_k19_one_resource_is_forbidden_while_others_are_not_until_it_is_gr
 async def test_k20_an_expired_token_is_refused_while_its_watches_go_on_and_a_new_one_heals(
     cluster: Cluster, client: Client, namespace: str
 ) -> None:
-    token = cluster.issue()
+    """The real server remembers for ten seconds that a token was good: one that it has not seen before is refused at once."""
+    token, unseen = cluster.issue(), cluster.issue()
     async with (
         Client(cluster, token) as doomed,
+        Client(cluster, unseen) as other,
         doomed.watch(of(namespace, SERVICES), resourceVersion=await version_of(client, SERVICES), timeoutSeconds=120) as stream,
     ):
         cluster.expire()
-        refused = await until_status(doomed, SERVICES, 401)
+        refused = await until_status(other, SERVICES, 401)
         assert refused.json["message"] == refused.json["reason"] == "Unauthorized"
         cluster.apply(*some(namespace, "web"))
         assert told(await stream.take(1)) == [("ADDED", "web")]

@@ -87,6 +87,7 @@ def test_the_configuration_is_one_and_its_addresses_are_the_pods() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"grpc-xds": settings.server.xds.address.port, "http-admin": settings.server.admin.address.port}
     assert settings.ca.directory.is_relative_to(mounts["state"])
+    assert settings.warm_start.directory == Path(mounts["warm"])
     (source,) = settings.clusters
     assert source.kubernetes is not None
     assert source.kubernetes.in_cluster
