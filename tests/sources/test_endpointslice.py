@@ -23,7 +23,7 @@ def addresses(decoded: Decoded) -> list[str]:
     return [endpoint.address for endpoint in decoded.value.endpoints]
 
 
-def test_a_slice_as_the_api_server_prints_it_is_kept_in_full() -> None:
+def test_a_slice_as_the_api_server_prints_it_is_kept_as_far_as_proxies_see_it() -> None:
     decoded = sliced(
         {
             "addresses": ["10.0.0.1", "10.0.0.2"],
@@ -46,7 +46,7 @@ def test_a_slice_as_the_api_server_prints_it_is_kept_in_full() -> None:
         family=IPFamily.IPV4,
         ports=(SlicePort(name="http", port=8080), SlicePort(name="", port=None)),
         endpoints=(
-            SliceEndpoint(address="10.0.0.1", ready=False, terminating=True, node="node-1", zone="z1", hostname="web-0", pod="web-0"),
+            SliceEndpoint(address="10.0.0.1", ready=False, terminating=True, node="node-1", zone="z1", pod="web-0"),
             SliceEndpoint(address="10.0.0.3"),
             SliceEndpoint(address="10.0.0.4"),
             SliceEndpoint(address="10.0.0.5", serving=False),

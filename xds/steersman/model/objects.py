@@ -115,7 +115,6 @@ class SliceEndpoint(Row, frozen=True, kw_only=True):
     terminating: bool = False
     node: str = ""
     zone: str = ""
-    hostname: str = ""
     pod: str = ""
 
 

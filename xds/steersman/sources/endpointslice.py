@@ -143,7 +143,6 @@ def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report
         terminating=conditions is not None and conditions.terminating is True,
         node=intern(shape.node_name or ""),
         zone=intern(shape.zone or ""),
-        hostname=shape.hostname or "",
         pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
     )
 

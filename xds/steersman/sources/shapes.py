@@ -101,7 +101,6 @@ class SliceEndpoint(Shape):
     target_ref: TargetRef | None = None
     node_name: str | None = None
     zone: str | None = None
-    hostname: str | None = None
 
 
 class EndpointSlice(Object):
