@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steersman.model.facts import Finding
 from steersman.model.ids import ClusterID
-from steersman.sources.kube.registrations import Claim, Registrations, remembered
+from steersman.sources.kube.registrations import MOST, MOST_KEYS, Claim, Registrations, remembered
 from tests.support.apiserver.double import kubeconfig
 
 GOOD = json.dumps(kubeconfig("https://west:6443", "", "t0ken", "west")).encode()
@@ -160,6 +160,22 @@ def test_a_source_that_cannot_tell_keeps_its_claims() -> None:
     assert set(registrations.registrations) == {"west"}
     registrations.tell("", [])
     assert registrations.registrations == {}
+
+
+def test_too_many_clusters_cost_the_newest_and_one_finding_a_secret() -> None:
+    old = [of_secret("old", f"o{number:03}", created="2025-01-01T00:00:00Z") for number in range(MOST_KEYS)]
+    flood = [of_secret(f"new-{secret}", f"n{secret}-{key:04}") for secret in range(4) for key in range(300)]
+    registrations = told(*flood, *old, of_file("file.yaml"))
+    assert len(registrations.registrations) == MOST + 1
+    assert {one.cluster for one in old} <= registrations.registrations.keys()
+    assert findings(registrations) == [
+        ("remote-clusters-too-many", "Cluster n0-0100", "Secret east/istio-system/new-0, key n0-0100"),
+        ("remote-clusters-too-many", "Cluster n1-0050", "Secret east/istio-system/new-1, key n1-0050"),
+        ("remote-clusters-too-many", "Cluster n2-0000", "Secret east/istio-system/new-2, key n2-0000"),
+        ("remote-clusters-too-many", "Cluster n3-0000", "Secret east/istio-system/new-3, key n3-0000"),
+    ]
+    registrations.tell("east", [*flood])
+    assert len(registrations.registrations) == MOST + 1
 
 
 def test_nothing_of_a_secret_is_shown() -> None:

@@ -8,7 +8,8 @@ namespace, name, key). That depends on nothing but the claims, so that every rep
 first is gone the next has its turn. Whether a kubeconfig can be used decides nothing of that.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from steersman.settings.values import cluster_name
 from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, restricted
 
 SOURCE = "remoteClusters"
+
+MOST = 250
+"""Clusters by Secrets at once: each is six watches. Those of the oldest Secrets stay: who floods the namespace takes nobody's away."""
+MOST_KEYS = 100
+"""Of one Secret."""
 
 Order = tuple[str, ...]
 
@@ -84,7 +90,7 @@ class Registrations:
         registrations: dict[ClusterID, Registration] = {}
         findings: list[Finding] = [trouble for troubles in self._troubles.values() for trouble in troubles]
         owners: dict[str, Claim] = {}
-        for claim in sorted((claim for claims in self._claims.values() for claim in claims), key=lambda one: one.order):
+        for claim in self._few(findings):
             if found := self._not_taken(claim, owners.get(claim.cluster)):
                 findings.append(found)
                 continue
@@ -99,6 +105,25 @@ class Registrations:
         }
         self.registrations = registrations
         self.findings = {FindingKey(SOURCE, one.place, one.id, one.object): one for one in findings}
+
+    def _few(self, findings: list[Finding]) -> Iterator[Claim]:
+        """The claims in their order, but for those that are too many; each Secret that has such is told of once."""
+        keys: Counter[Order] = Counter()
+        taken: set[str] = set()
+        over: dict[Order, Claim] = {}
+        for claim in sorted((claim for claims in self._claims.values() for claim in claims), key=lambda one: one.order):
+            if claim.file is None and not claim.remembered:
+                secret = claim.order[:-1]
+                keys[secret] += 1
+                if keys[secret] > MOST_KEYS or len(taken | {claim.cluster}) > MOST:
+                    over.setdefault(secret, claim)
+                    continue
+                taken.add(claim.cluster)
+            yield claim
+        for claim in over.values():
+            cause = f"this key and those after it are ignored: a Secret may hold {MOST_KEYS} clusters, and all Secrets {MOST}"
+            remedy = "remove what isn't needed; of more clusters, put the kubeconfigs into the directory remoteClusters.kubeconfigs"
+            findings.append(_finding("remote-clusters-too-many", Severity.ERROR, claim, cause, remedy))
 
     def _not_taken(self, claim: Claim, owner: Claim | None) -> Finding | None:
         """Why this claim comes to nothing."""
