@@ -76,7 +76,11 @@ async def test_a_restart_in_an_outage_serves_what_was_served_and_sends_what_has_
     with Load(EAST.client) as load:
         api.stop()
         eventually(lambda: world.cluster()["state"] == "UNREACHABLE", NOTICED)
+        stranger = plane.directory / ".steersman" / "warm" / "gone.warm"
+        stranger.parent.mkdir(mode=0o700, exist_ok=True)
+        stranger.touch()
         come_back(plane, signal.SIGTERM, 2)
+        assert f"the warm file {stranger} is of no cluster that is read from its API" in plane.said()
         assert pushed(plane) == {}, "resources were sent again"
         one = world.cluster()
         assert (one["state"], one["since"], one["contact"]) == ("UNREACHABLE", one["warm"], one["warm"])

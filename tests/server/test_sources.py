@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 
 from steersman.admin.counters import Counters
+from steersman.admin.state import SourceState
+from steersman.model.clusters import ClusterState
 from steersman.model.facts import Synced
 from steersman.server.app import Server
 from steersman.server.engine import Engine
 from steersman.server.sources import Source, Sources
+from tests.support.mesh import fact, health
 from tests.support.static import until
 
 
@@ -36,3 +39,20 @@ async def test_what_a_source_has_told_that_comes_late_is_kept_from_the_collector
     feeds.emit([Synced(source="west")])
     await until(lambda: frozen == [1, 1, 2])
     becoming.cancel()
+
+
+async def test_a_cluster_that_its_warm_file_stands_in_for_is_waited_for_no_longer() -> None:
+    told: list[Any] = []
+    feeds = Sources(cast(Engine, SimpleNamespace(submit=told.extend)), Counters())
+    east = Source("east", "kubernetes", "east.kubeconfig", 60.0)
+    feeds.add(east)
+    waiting = asyncio.create_task(feeds.synced())
+    feeds.emit([fact(health("east", ClusterState.UNREACHABLE))])
+    await asyncio.sleep(0)
+    assert (east.known, east.state, waiting.done()) == (False, SourceState.SYNCING, False)
+    feeds.emit([fact(health("east", ClusterState.UNREACHABLE, warm=5.0))])
+    await waiting
+    assert (east.known, east.state) == (True, SourceState.WARM)
+    feeds.emit([Synced(source="east")])
+    assert (east.known, east.state) == (True, SourceState.SYNCED)
+    assert len(told) == 3
