@@ -196,7 +196,7 @@ class Names:
 async def test_hostnames_of_gateways_are_resolved_and_those_that_are_not_are_told(
     names: tuple[str, ...], unresolved: list[str], mesh: Path, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steersman.cli.offline.Resolver", Names)
+    monkeypatch.setattr("steersman.sources.dns.Resolver", Names)
     monkeypatch.setattr("steersman.cli.offline.PATIENCE", 0.2)
     gateways = ", ".join(f"{{address: {name}}}" for name in names)
     write(
