@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,24 @@ def secret(name: str, namespace: str, labels: dict[str, str] | None = None, **da
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": encoded}
 
 
+def version(value: bytes) -> str:
+    """Of a claim with this value."""
+    return blake2b(value, digest_size=16).hexdigest()
+
+
 class Holder(Followed):
-    """A cluster that holds Secrets. `claims`: what they say, by (name of the Secret, key); None before anything was told."""
+    """A cluster that holds Secrets. `claims`: the versions of what they say, by (name of the Secret, key); None at first."""
 
     def __init__(self, cluster: Cluster, directory: Path, namespace: str) -> None:
         super().__init__(cluster, directory)
-        self.claims: dict[tuple[str, str], bytes] | None = None
+        self.claims: dict[tuple[str, str], str] | None = None
         self.told_first = True
         self.source = KubeSource(CLUSTER, KubeconfigFile(self._file), timing=Timing(**QUICK), secrets=namespace, claimed=self._claimed)
 
     def _claimed(self, holder: ClusterID, claims: Sequence[Claim]) -> None:
         assert holder == CLUSTER
         self.told_first = self.told_first and (self.claims is not None or not self.synced)
-        self.claims = {(one.order[4], one.cluster): one.text for one in claims}
+        self.claims = {(one.order[4], one.cluster): one.version for one in claims}
 
 
 async def test_secrets_with_the_label_in_the_namespace_are_claims_and_no_facts(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
@@ -62,18 +68,18 @@ async def test_secrets_with_the_label_in_the_namespace_are_claims_and_no_facts(c
     )
     async with Holder(cluster, tmp_path, namespace) as holder:
         await holder.until(lambda: holder.synced)
-        assert holder.claims == {("a", "west"): b"1", ("a", "north"): b"2"}
+        assert holder.claims == {("a", "west"): version(b"1"), ("a", "north"): version(b"2")}
         assert holder.told_first, "claims are there before the cluster counts as synced"
         cluster.apply(secret("b", namespace, south=b"3"))
         await holder.until(lambda: ("b", "south") in (holder.claims or {}))
         cluster.apply(secret("a", namespace, west=b"4"))
-        await holder.until(lambda: holder.claims == {("a", "west"): b"4", ("b", "south"): b"3"})
+        await holder.until(lambda: holder.claims == {("a", "west"): version(b"4"), ("b", "south"): version(b"3")})
         cluster.apply(secret("b", namespace, {}, south=b"3"))
-        await holder.until(lambda: holder.claims == {("a", "west"): b"4"})
+        await holder.until(lambda: holder.claims == {("a", "west"): version(b"4")})
         cluster.delete("Secret", "a", namespace)
         await holder.until(lambda: holder.claims == {})
         cluster.apply(secret("c", namespace, west=b"\xff\x00"))
-        await holder.until(lambda: holder.claims == {("c", "west"): b"\xff\x00"})
+        await holder.until(lambda: holder.claims == {("c", "west"): version(b"\xff\x00")})
         assert {kind for kind, _ in holder.state} <= {Kind.NAMESPACE, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.CLUSTER_STATE}
 
 
@@ -102,7 +108,7 @@ async def test_secrets_that_may_not_be_read_are_told_with_the_missing_rule(clust
             assert f"to a Role in its namespace {namespace}" in finding.remedy
             assert 'resources: ["secrets"], verbs: ["list", "watch"]' in finding.remedy
             cluster.permit("secrets")
-            await holder.until(lambda: holder.claims == {("a", "west"): b"1"})
+            await holder.until(lambda: holder.claims == {("a", "west"): version(b"1")})
     finally:
         cluster.permit("secrets")
 

@@ -11,12 +11,21 @@ from hypothesis import strategies as st
 
 from steersman.model.facts import Finding
 from steersman.model.ids import ClusterID
+from steersman.settings import NOTHING
+from steersman.sources.kube.kubeconfig import BadKubeconfig, restricted
 from steersman.sources.kube.registrations import MOST, MOST_KEYS, Claim, Registrations, remembered
 from tests.support.apiserver.double import kubeconfig
 
 GOOD = json.dumps(kubeconfig("https://west:6443", "", "t0ken", "west")).encode()
 OTHER = json.dumps(kubeconfig("https://west:6443", "", "0ther", "west")).encode()
 BAD = b"}{"
+
+
+def read(text: bytes) -> dict[str, Any]:
+    try:
+        return {"kubeconfig": restricted(text, NOTHING)}
+    except BadKubeconfig as error:
+        return {"refusal": str(error)}
 
 
 def of_secret(name: str = "a", key: str = "west", text: bytes = GOOD, *, created: str = "2026-01-01T00:00:00Z", uid: str = "u") -> Claim:
@@ -26,7 +35,7 @@ def of_secret(name: str = "a", key: str = "west", text: bytes = GOOD, *, created
         order=("1", created, "east", "istio-system", name, key),
         uid=uid,
         version=str(hash(text)),
-        text=text,
+        **read(text),
     )
 
 

@@ -45,7 +45,7 @@ class RemoteCluster:
 
 def registrations_of(settings: Settings) -> Registrations:
     """Of what the directory holds now, if there is one; of Secrets it is yet to be told."""
-    registrations = Registrations([one.config.name for one in settings.clusters], settings.remote_clusters.allow)
+    registrations = Registrations([one.config.name for one in settings.clusters])
     look(settings.remote_clusters.kubeconfigs, registrations)
     return registrations
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from steersman.model.facts import Finding, FindingKey, Severity
 from steersman.model.ids import ClusterID
-from steersman.settings import NOTHING, Allowed
 from steersman.settings.strict import Wrong
 from steersman.settings.values import cluster_name
-from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, restricted
+from steersman.sources.kube.kubeconfig import Kubeconfig
 
 SOURCE = "remoteClusters"
 
@@ -34,7 +33,8 @@ Order = tuple[str, ...]
 class Claim:
     """Somebody's word that there is a cluster of this name. `place`: who that is, for people. `order`: the least has the name. `uid`: of
     the Secret, `holder`: the cluster that has it. `version`: another one where what it says has changed. `file`: of the kubeconfig; else it
-    is `text`, from a Secret, never to be shown. `remembered`: that Secret can't be read now, and nothing is known of what it says."""
+    is `kubeconfig`, what could be taken of a Secret, never to be shown, or `refusal`, why nothing could. `remembered`: that Secret can't be
+    read now, and nothing is known of what it says."""
 
     cluster: str
     place: str
@@ -43,7 +43,8 @@ class Claim:
     uid: str = ""
     holder: str = ""
     file: Path | None = None
-    text: bytes = field(default=b"", repr=False)
+    kubeconfig: Kubeconfig | None = field(default=None, repr=False)
+    refusal: str = ""
     remembered: bool = False
 
     @property
@@ -66,15 +67,12 @@ class Registration:
 
 
 class Registrations:
-    """`own`: names of the clusters that the configuration has. `allow`: what a kubeconfig from a Secret may use."""
+    """`own`: names of the clusters that the configuration has."""
 
-    def __init__(self, own: Collection[ClusterID], allow: Allowed = NOTHING) -> None:
+    def __init__(self, own: Collection[ClusterID]) -> None:
         self._own = frozenset(own)
-        self._allow = allow
         self._claims: dict[str, tuple[Claim, ...]] = {}
         self._troubles: dict[str, tuple[Finding, ...]] = {}
-        self._read: dict[tuple[Order, str], Kubeconfig | str] = {}
-        """What was made of texts: a kubeconfig, or why there is none."""
         self.registrations: Mapping[ClusterID, Registration] = {}
         self.findings: Mapping[FindingKey, Finding] = {}
 
@@ -100,9 +98,6 @@ class Registrations:
             registration = self._registered(claim, findings)
             if registration is not None:
                 registrations[registration.cluster] = registration
-        self._read = {
-            (claim.owner, claim.version): read for claim in owners.values() if (read := self._read.get((claim.owner, claim.version)))
-        }
         self.registrations = registrations
         self.findings = {FindingKey(SOURCE, one.place, one.id, one.object): one for one in findings}
 
@@ -149,26 +144,16 @@ class Registrations:
             return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, file=claim.file)
         if claim.remembered:
             return Registration(cluster=name, place=claim.place, owner=claim.owner, version=claim.version, holder=claim.holder)
-        read = self._kubeconfig(claim)
-        if not isinstance(read, str):
+        if (read := claim.kubeconfig) is not None:
             return Registration(
                 cluster=name, place=claim.place, owner=claim.owner, version=claim.version, holder=claim.holder, kubeconfig=read
             )
         before = self.registrations.get(name)
         kept = before if before is not None and before.owner == claim.owner else None
-        cause = f"{read}; {'the credentials of before are used' if kept is not None else 'nothing is known of this cluster'}"
+        cause = f"{claim.refusal}; {'the credentials of before are used' if kept is not None else 'nothing is known of this cluster'}"
         remedy = "mend the kubeconfig, or allow what it needs by name under remoteClusters.allow, if you trust who writes this Secret"
         findings.append(_finding("remote-kubeconfig-refused", Severity.ERROR, claim, cause, remedy))
         return kept
-
-    def _kubeconfig(self, claim: Claim) -> Kubeconfig | str:
-        key = (claim.owner, claim.version)
-        if key not in self._read:
-            try:
-                self._read[key] = restricted(claim.text, self._allow)
-            except BadKubeconfig as error:
-                self._read[key] = str(error)
-        return self._read[key]
 
 
 def remembered(cluster: str, holder: str, place: str) -> Claim:

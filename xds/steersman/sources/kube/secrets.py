@@ -11,10 +11,12 @@ import msgspec
 
 from steersman.model.facts import Fact
 from steersman.model.ids import ClusterID
+from steersman.settings import Allowed
 from steersman.sources import shapes
 from steersman.sources.contents import Steps
+from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, restricted
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
-from steersman.sources.kube.registrations import Claim
+from steersman.sources.kube.registrations import MOST_KEYS, Claim
 
 _Name = tuple[str, str]
 
@@ -23,9 +25,10 @@ _secret = msgspec.json.Decoder(shapes.Secret)
 
 
 class Secrets:
-    """The Secrets that are asked for of one cluster. `whole`: everything was taken in once, to the last."""
+    """The Secrets that are asked for of one cluster. `allow`: what kubeconfigs in them may use. `whole`: everything was taken in once."""
 
-    def __init__(self, cluster: ClusterID) -> None:
+    def __init__(self, cluster: ClusterID, allow: Allowed) -> None:
+        self._allow = allow
         self.cluster = cluster
         self.whole = False
         self._held: dict[_Name, tuple[Claim, ...]] = {}
@@ -47,7 +50,7 @@ class Secrets:
                 case Begin():
                     self._put = set()
                 case Put():
-                    self._hold(change.body)
+                    yield from self._hold(change.body)
                 case Remove():
                     self._changed = self._held.pop((change.head.namespace, change.head.name), None) is not None or self._changed
                 case Complete():
@@ -68,7 +71,8 @@ class Secrets:
         self._changed = False
         return [claim for claims in self._held.values() for claim in claims]
 
-    def _hold(self, body: msgspec.Raw | shapes.Object) -> None:
+    def _hold(self, body: msgspec.Raw | shapes.Object) -> Steps[None]:
+        """Pauses after each key: a kubeconfig that is as large as it may be takes ten milliseconds."""
         if isinstance(body, shapes.Secret):
             secret = body
         else:
@@ -81,23 +85,40 @@ class Secrets:
         name = (metadata.namespace or "", metadata.name or "")
         if self._put is not None:
             self._put.add(name)
-        claims = tuple(self._claim(metadata, key, value) for key, value in sorted((secret.data or {}).items()))
-        if self._held.get(name) != claims:
-            self._held[name] = claims
+        before = {claim.cluster: claim for claim in self._held.get(name, ())}
+        claims = []
+        for key, value in sorted((secret.data or {}).items())[: MOST_KEYS + 1]:  # that there are more than that is all that counts
+            claims.append(self._claim(metadata, key, value, before.get(key)))
+            yield
+        if self._held.get(name) != tuple(claims):
+            self._held[name] = tuple(claims)
             self._changed = True
 
-    def _claim(self, metadata: shapes.Metadata, key: str, value: str) -> Claim:
+    def _claim(self, metadata: shapes.Metadata, key: str, value: str, before: Claim | None) -> Claim:
+        """`before`: what the key said last."""
         try:
             text = binascii.a2b_base64(value)
         except ValueError:
             text = b""
         namespace, name = metadata.namespace or "", metadata.name or ""
+        version = blake2b(text, digest_size=16).hexdigest()
+        if before is not None and before.version == version:
+            kubeconfig, refusal = before.kubeconfig, before.refusal
+        else:
+            kubeconfig, refusal = self._taken(text)
         return Claim(
             cluster=key,
             place=f"Secret {self.cluster}/{namespace}/{name}, key {key}",
             order=("1", metadata.creation_timestamp or "", self.cluster, namespace, name, key),
             uid=metadata.uid or "",
             holder=self.cluster,
-            version=blake2b(text, digest_size=16).hexdigest(),
-            text=text,
+            version=version,
+            kubeconfig=kubeconfig,
+            refusal=refusal,
         )
+
+    def _taken(self, text: bytes) -> tuple[Kubeconfig | None, str]:
+        try:
+            return restricted(text, self._allow), ""
+        except BadKubeconfig as error:
+            return None, str(error)

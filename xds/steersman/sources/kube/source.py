@@ -20,7 +20,7 @@ from steersman.model.clusters import OUTAGES, ClusterHealth, ClusterState, Outag
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Synced, Upsert
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
-from steersman.settings import OutageSettings, Settings
+from steersman.settings import NOTHING, Allowed, OutageSettings, Settings
 from steersman.sources.kube.api import Api
 from steersman.sources.kube.credentials import Access, access_to
 from steersman.sources.kube.findings import cluster_findings, warm_finding
@@ -50,8 +50,8 @@ _REWORDING = 5.0
 
 class KubeSource:
     """A cluster read from its API. `timeout`: seconds that it is waited for. `warm`: where what it told last is kept over a restart; None:
-    nowhere. `secrets`: the namespace in which it holds kubeconfigs of other clusters, "" for none; `claimed` is told of all of them
-    whenever they have changed, the first time before Synced."""
+    nowhere. `secrets`: the namespace in which it holds kubeconfigs of other clusters, "" for none; `allow`: what those may use; `claimed`
+    is told of all of them whenever they have changed, the first time before Synced."""
 
     def __init__(
         self,
@@ -65,10 +65,12 @@ class KubeSource:
         random: Callable[[], float] = chance,
         clock: Callable[[], float] = time.time,
         secrets: str = "",
+        allow: Allowed = NOTHING,
         claimed: Claimed = lambda cluster, claims: None,
     ) -> None:
         self.cluster = cluster
         self._namespace = secrets
+        self._allow = allow
         self._claimed = claimed
         self.timeout = timeout
         self._access = access
@@ -96,7 +98,7 @@ class KubeSource:
         self._heartbeat = Heartbeat(
             self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced, renewed=self._renewed
         )
-        self._secrets = Secrets(self.cluster) if self._namespace else None
+        self._secrets = Secrets(self.cluster, self._allow) if self._namespace else None
         self._mirrors = tuple(restored.get(resource) or Mirror(self.cluster, resource) for resource in RESOURCES)
         followed: list[tuple[Resource, Mirror | Secrets]] = [(mirror.resource, mirror) for mirror in self._mirrors]
         if self._secrets is not None:
@@ -422,6 +424,7 @@ def kube_sources(settings: Settings, claimed: Claimed, warm: WarmDirectory | Non
             outage=cluster.outage,
             timeout=cluster.sync_timeout,
             secrets=settings.mesh.root_namespace if cluster.config.name in settings.remote_clusters.secrets else "",
+            allow=settings.remote_clusters.allow,
             claimed=claimed,
             warm=warm.of(cluster.config.name) if warm is not None else None,
         )
