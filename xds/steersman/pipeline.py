@@ -234,12 +234,12 @@ class Pipeline:
         After each pass `absorb` is told what changed and may demand what has thereby turned out to be needed; passes go on until nothing
         waits, so that a generation never names a resource that it does not hold.
         """
-        changed: dict[NodeRef, None] = {}
+        changed: tuple[NodeRef, ...] = ()
         computed = 0
         while True:
             settled = yield from self.graph.settling()
             computed += settled.computed
-            changed.update(dict.fromkeys(settled.changed))
+            changed = tuple(dict.fromkeys((*changed, *settled.changed))) if changed else settled.changed
             yield
             if absorb is not None:
                 absorb(settled.changed)
@@ -248,7 +248,7 @@ class Pipeline:
                 break
         self.generation += 1
         causes, self._causes = self._causes, {}
-        return Generation(number=self.generation, causes=causes, changed=tuple(changed), computed=computed)
+        return Generation(number=self.generation, causes=causes, changed=changed, computed=computed)
 
     def settle(self, absorb: Absorb | None = None) -> Generation:
         """Settles in one go."""

@@ -139,6 +139,7 @@ class Connection:
         self._standing: Standing | None = None
         self._stream: Any = None
         self._outbox: list[Send | Warms] = []
+        self._told: list[tuple[str, Sequence[Change]]] = []
         self._moved = False
         self._writer: Eager | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -150,23 +151,36 @@ class Connection:
     # -- told by the server ---------------------------------------------------------------------------------------------------
 
     def changed(self, type_url: str, changes: Sequence[Change], since: float | None = None) -> None:
-        """The table of that type has changed. `since`: wall clock seconds when the earliest fact behind it was seen."""
+        """The table of that type has changed; `wake` follows before it changes again. `since`: wall clock seconds when the earliest fact
+        behind it was seen.
+
+        It is only noted: all streams are told in one step, and what a thousand changes are to each of them takes a millisecond.
+        """
         if self._stream is None or not self._concerns(type_url):
             return  # not open yet, it opens at the tables as they are by then
-        self._stream.changed(type_url, changes)
+        self._told.append((type_url, changes))
         self._since = since if self._since is None else min(self._since, since or self._since)
         self._moved = True
 
     def retabled(self, type_url: str, table: Table) -> None:
         """The proxy stands at another table from now on."""
         if self._stream is not None and self._concerns(type_url):
-            self._stream.retable(type_url, table)
+            self._informed().retable(type_url, table)
             self._moved = True
 
     def wake(self) -> None:
         """There is time to write what it was told of."""
         if self._moved:
+            self._informed()  # though its client may hold it up: what it was told of is no queue
             self._write_now()
+
+    def _informed(self) -> Any:
+        """The stream, which knows all that the connection was told: nothing may be asked of one that does not."""
+        if self._told:
+            told, self._told = self._told, []
+            for type_url, changes in told:
+                self._stream.changed(type_url, changes)
+        return self._stream
 
     def takes(self, type_url: str) -> bool:
         """Whether it is a stream of that type alone."""
@@ -175,7 +189,7 @@ class Connection:
     def warm(self, clusters: Sequence[str]) -> None:
         """The proxy was sent these clusters over another stream."""
         if self._stream is not None:
-            self._stream.warm(clusters)
+            self._informed().warm(clusters)
             self._moved = True
             self._write_now()
 
@@ -201,11 +215,11 @@ class Connection:
             service=self._service.short,
             connected=self._connected,
             agent=self._agent,
-            channels=self._stream.status() if self._stream is not None else (),
+            channels=self._informed().status() if self._stream is not None else (),
         )
 
     def resources(self) -> Sequence[TypeResources]:
-        return self._stream.resources() if self._stream is not None else ()
+        return self._informed().resources() if self._stream is not None else ()
 
     # -- running --------------------------------------------------------------------------------------------------------------
 
@@ -283,7 +297,7 @@ class Connection:
             await self._writer.ended(_LAST_WRITE)
 
     def _answer(self, request: Request) -> None:
-        self._perform(self._stream.receive(request, asyncio.get_running_loop().time()))
+        self._perform(self._informed().receive(request, asyncio.get_running_loop().time()))
         if self._outbox:
             self._write_now()
 
@@ -312,7 +326,7 @@ class Connection:
             since, self._since = self._since, None
             if self._moved:
                 self._moved = False
-                self._perform(self._stream.pump(asyncio.get_running_loop().time()))
+                self._perform(self._informed().pump(asyncio.get_running_loop().time()))
             sent = bool(self._outbox)
             while self._outbox and self._close is None:
                 due = self._outbox.pop(0)
@@ -341,7 +355,7 @@ class Connection:
     def _overdue(self) -> None:
         """A deadline of the stream has come. A writer that is held by the client could not see to it."""
         self._timer = None
-        self._perform(self._stream.pump(asyncio.get_running_loop().time()))
+        self._perform(self._informed().pump(asyncio.get_running_loop().time()))
         if self._outbox:
             self._write_now()
 
