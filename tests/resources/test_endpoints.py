@@ -9,9 +9,10 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.wrappers_pb2 import UInt32Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from steersman.graph import Reader
-from steersman.model.ids import ClusterID, Hostname, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServicePortKey, labels_of
+from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, ServicePortKey, labels_of
 from steersman.model.mesh import (
     Arrangement,
     Carried,
@@ -20,7 +21,6 @@ from steersman.model.mesh import (
     GatewayShare,
     Health,
     Horizon,
-    MeshService,
     NetworkGateway,
     ObjectRef,
     SplitHorizon,
@@ -28,7 +28,7 @@ from steersman.model.mesh import (
     Workload,
 )
 from steersman.model.objects import Kind
-from steersman.registry.collections import CELLS, MESH_SERVICES
+from steersman.registry.collections import CELLS
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
 from steersman.resources.endpoints import assignment, encoded_cells
 from steersman.resources.lb_endpoints import encoded, varint
@@ -46,19 +46,13 @@ class Mesh:
     """Stands in for the graph: a view and its cells, and cells encoded as the wiring would have them."""
 
     def __init__(self, seen: SplitHorizon, cells: dict[Traits, tuple[Endpoint, ...]], *, headless: bool = False) -> None:
-        self.seen = seen
+        self.seen = structs.replace(seen, arrangement=structs.replace(seen.arrangement, headless=headless))
         self.cells = cells
-        self.service = MeshService(
-            key=PORT.service, hostname=Hostname("reviews.default.svc.cluster.local"), clusters=(EAST,), headless=headless
-        )
         self.encoded: dict[EncodedCellsKey, bytes] = {}
 
     def __call__(self, collection: Any, key: Any, /) -> Any:
         if collection is CELLS:
             return self.cells[key.traits]
-        if collection is MESH_SERVICES:
-            assert key == PORT.service
-            return self.service
         assert collection is ENCODED_CELLS
         if key not in self.encoded:
             self.encoded[key] = encoded_cells(self, key)
@@ -286,7 +280,7 @@ def test_a_cell_is_encoded_once_and_its_bytes_stand_in_every_assignment() -> Non
     cells = {here: tuple(endpoint(f"10.0.0.{host}", here) for host in range(1, 9))}
     mesh = Mesh(direct_only(here), cells)
     first, second = mesh.assignment(), mesh.assignment("outbound_.9080_._.reviews.default.svc.cluster.local")
-    shared = mesh.encoded[EncodedCellsKey(PORT, (here,), 1)]
+    shared = mesh.encoded[EncodedCellsKey(PORT, (here,), 1, False)]
     assert len(mesh.encoded) == 1
     assert any(part is shared for part in first)
     assert any(part is shared for part in second)

@@ -317,7 +317,7 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(
         CELL_INDEX,
         cells.cell_index,
-        reads=(SERVICES_NAMED, SERVICES, ENDPOINT_SOURCES, SOURCE_CELLS, PODS, GATEWAY_ADDRESSES),
+        reads=(SERVICES_NAMED, SERVICES, MESH_SERVICES, ENDPOINT_SOURCES, SOURCE_CELLS, PODS, GATEWAY_ADDRESSES),
     )
     graph.derive(CELL_SOURCES, cells.cell_sources, reads=(CELL_INDEX,))
     graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS))
@@ -394,8 +394,8 @@ def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
     # CELL_INDEX, LAYOUTS ------'
-    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS, MESH_SERVICES))
-    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(CELL_INDEX, LAYOUTS, CELLS, ENCODED_CELLS, MESH_SERVICES))
+    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS,))
+    graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(CELL_INDEX, LAYOUTS, CELLS, ENCODED_CELLS))
 
 
 def wire_secrets(graph: Graph) -> None:

@@ -221,9 +221,11 @@ class Dropped(NamedTuple):
 
 
 class Shape(Row, frozen=True, cache_hash=True):
-    """Which cells a service port has, sorted, without their weights: most services of a mesh have one of few shapes."""
+    """Which cells a service port has, sorted, without their weights: most services of a mesh have one of few shapes. `headless`: see
+    MeshService."""
 
     cells: tuple[Traits, ...] = ()
+    headless: bool = False
 
 
 class CellIndex(Row, frozen=True, kw_only=True):
@@ -348,12 +350,14 @@ class DirectCells(NamedTuple):
 
 class Arrangement(Row, frozen=True, kw_only=True, cache_hash=True):
     """Which cells stand where, whatever they weigh. `exact`: the least common multiple of rule 6. `direct`: sorted. `fronts`: by the
-    gateways' (address, port), sorted: what stands behind each, by group, sorted. `unseen`: positions of cells that are in neither."""
+    gateways' (address, port), sorted: what stands behind each, by group, sorted. `unseen`: positions of cells that are in neither.
+    `headless`: see MeshService."""
 
     exact: int
     direct: tuple[DirectCells, ...]
     fronts: tuple[tuple[Carried, ...], ...]
     unseen: tuple[int, ...]
+    headless: bool = False
 
     @property
     def levels(self) -> list[tuple[int, Locality]]:

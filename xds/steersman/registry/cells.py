@@ -28,6 +28,7 @@ from steersman.registry.collections import (
     CELL_SOURCES,
     ENDPOINT_SOURCES,
     GATEWAY_ADDRESSES,
+    MESH_SERVICES,
     PODS,
     SERVICES,
     SERVICES_NAMED,
@@ -108,9 +109,10 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
     for drop in dropped:
         weights[drop.traits] -= drop.weight
     cells = tuple([traits for traits in sorted(weights) if weights[traits]])
+    service = read(MESH_SERVICES, key.service)
     gone = frozenset(dropped)
     return CellIndex(
-        shape=_shape(cells),
+        shape=_shape(cells, service is not None and service.headless),
         weights=tuple([weights[traits] for traits in cells]),
         duplicates=tuple(sorted(duplicates, key=lambda lost: (lost.address, lost.source))),
         shared=_shared(by_network, gone) if len(by_network) > 1 else (),
@@ -121,9 +123,9 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
 
 
 @lru_cache(maxsize=1 << 12)
-def _shape(cells: tuple[Traits, ...]) -> Shape:
+def _shape(cells: tuple[Traits, ...], headless: bool) -> Shape:
     """Equal shapes are one object where that is easily had: they are looked up more often than made."""
-    return Shape(cells=cells)
+    return Shape(cells=cells, headless=headless)
 
 
 def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:

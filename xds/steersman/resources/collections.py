@@ -32,11 +32,13 @@ Rows = tuple[tuple[str, NodeRef], ...]
 
 
 class EncodedCellsKey(Key, frozen=True, order=True):
-    """Cells of one service port that stand in one group, mostly a single one, with their weights multiplied by `scale`."""
+    """Cells of one service port that stand in one group, mostly a single one, with their weights multiplied by `scale`. `headless`: see
+    MeshService."""
 
     port: ServicePortKey
     cells: tuple[Traits, ...]
     scale: int
+    headless: bool
 
 
 class InboundClusterKey(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from steersman.graph import Reader
 from steersman.model.ids import Locality, ServicePortKey
 from steersman.model.mesh import Arrangement, Endpoint, SplitHorizon, Traits
-from steersman.registry.collections import CELLS, MESH_SERVICES, CellKey
+from steersman.registry.collections import CELLS, CellKey
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
 from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, varint, weight_field
 from steersman.resources.resource import Resource, of_parts
@@ -19,7 +19,7 @@ from steersman.views.split_horizon import seen_from
 def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
     """The endpoints of a group's cells as LocalityLbEndpoints.lb_endpoints, sorted by (address, port), each weight multiplied by the key's
     scale."""
-    return encoded(_endpoints(read, key.port, key.cells), key.scale, headless=_headless(read, key.port))
+    return encoded(_endpoints(read, key.port, key.cells), key.scale, headless=key.headless)
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
@@ -104,9 +104,9 @@ def _direct(read: Reader, seen_key: SeenKey, cells: tuple[Traits, ...], seen: Sp
         return b""
     left_out = {lost for lost in seen.without if lost[0] in cells}
     if not left_out:
-        return read(ENCODED_CELLS, EncodedCellsKey(port, cells, seen.scale))
+        return read(ENCODED_CELLS, EncodedCellsKey(port, cells, seen.scale, seen.arrangement.headless))
     kept = tuple(one for one in _endpoints(read, port, cells) if (one.traits, one.address, one.port) not in left_out)
-    return encoded(kept, seen.scale, headless=_headless(read, port))
+    return encoded(kept, seen.scale, headless=seen.arrangement.headless)
 
 
 def _endpoints(read: Reader, port: ServicePortKey, cells: tuple[Traits, ...]) -> tuple[Endpoint, ...]:
@@ -117,11 +117,6 @@ def _endpoints(read: Reader, port: ServicePortKey, cells: tuple[Traits, ...]) ->
 
 
 _PLACE = attrgetter("address", "port")
-
-
-def _headless(read: Reader, port: ServicePortKey) -> bool:
-    service = read(MESH_SERVICES, port.service)
-    return service is not None and service.headless
 
 
 def _locality(locality: Locality) -> bytes:

@@ -40,7 +40,7 @@ def layout_of(read: Reader, key: LayoutKey) -> Layout:
     """What services of this shape have in common for a proxy with this horizon: the verdicts, and who shares in whose weight."""
     shape, horizon = key.shape, key.horizon
     verdicts = tuple([read(VERDICTS, VerdictKey(traits, horizon)) for traits in shape.cells])
-    return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts), len(shape.cells)))
+    return Layout(verdicts=verdicts, arrangement=_arranged(_candidates(shape, verdicts), shape))
 
 
 def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
@@ -69,7 +69,7 @@ def _candidates(shape: Shape, verdicts: Iterable[Verdict]) -> list[Candidate]:
     return [(position, traits, verdict.gateways, preference_of(verdict)) for position, traits, verdict in found if verdict.rule.admits]
 
 
-def _arranged(candidates: list[Candidate], cells_in_all: int) -> Arrangement:
+def _arranged(candidates: list[Candidate], shape: Shape) -> Arrangement:
     exact = lcm(*[len(gateways) for _, _, gateways, _ in candidates if gateways])
     priorities = {preference: rank for rank, preference in enumerate(sorted({preference for *_, preference in candidates}))}
     direct: dict[Level, list[tuple[Traits, int]]] = {}
@@ -92,7 +92,8 @@ def _arranged(candidates: list[Candidate], cells_in_all: int) -> Arrangement:
             tuple(Carried(level, gateway, tuple(cells)) for level, (gateway, cells) in sorted(carried.items()))
             for _, carried in sorted(fronts.items())
         ),
-        unseen=tuple(sorted({*range(cells_in_all)} - {position for position, *_ in candidates})),
+        unseen=tuple(sorted({*range(len(shape.cells))} - {position for position, *_ in candidates})),
+        headless=shape.headless,
     )
 
 
@@ -116,7 +117,7 @@ def _collided(read: Reader, key: SeenKey, index: CellIndex, layout: Layout) -> S
         free = tuple(gateway for gateway in gateways if gateway[:2] not in taken)
         if free or (not gateways and weights[position]):
             kept.append((position, traits, free, preference))
-    return assigned(_arranged(kept, len(weights)), weights, without, _shadowed(candidates, taken))
+    return assigned(_arranged(kept, index.shape), weights, without, _shadowed(candidates, taken))
 
 
 def _without(index: CellIndex, seen: frozenset[Traits], horizon: Horizon) -> tuple[tuple[Traits, str, int], ...]:
