@@ -12,7 +12,7 @@ from steersman.names import CDS, EDS
 from tests.admin.conftest import CLIENT, SECOND, Site
 from tests.admin.test_loads import stats
 from tests.support.mesh import Mesh, cluster, service
-from tests.support.state import FakeState, api_source, channel, connection, refused
+from tests.support.state import HELD, HELD_NODES, FakeState, api_source, channel, connection, refused
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -112,7 +112,7 @@ async def test_the_mesh_the_sources_and_readiness_are_figures(site: Site, state:
 
 
 async def test_how_clusters_stand_that_are_read_from_their_api_are_figures(site: Site, state: FakeState) -> None:
-    state.held.append(api_source(outage=True))
+    state.held.append(api_source(outage=True, held=(HELD, HELD_NODES)))
     found = await figures(site)
     assert at(found, "steersman_cluster_state", cluster="west", state="forbidden") == 1
     assert at(found, "steersman_cluster_state", cluster="west", state="synced") == 0
@@ -121,6 +121,7 @@ async def test_how_clusters_stand_that_are_read_from_their_api_are_figures(site:
     assert age is not None
     assert 90 <= age < 150
     assert at(found, "steersman_cluster_outage", cluster="west", policy="demote") == 1
+    assert at(found, "steersman_held_endpoints", cluster="west") == 8
     assert at(found, "steersman_cluster_resource_state", cluster="west", resource="pods", state="forbidden") == 1
     assert at(found, "steersman_cluster_resource_state", cluster="west", resource="services", state="forbidden") == 0
 

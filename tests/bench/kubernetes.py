@@ -28,10 +28,12 @@ import msgspec
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.names import EDS
+from steersman.settings import RemovalGuardSettings
 from steersman.sources.kube.api import Api
 from steersman.sources.kube.credentials import KubeconfigFile
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.removals import RemovalGuard
 from steersman.sources.kube.resources import RESOURCES, Resource
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.wire import Lines
@@ -191,7 +193,7 @@ async def kept(file: Path) -> tuple[float, float]:
     whole = asyncio.Event()
 
     def heard(follower: Follower) -> None:
-        held.extend(follower.mirror.facts())
+        held.extend(follower.guard.facts(time.time()))
         if follower.mirror.whole:
             whole.set()
 
@@ -205,6 +207,7 @@ async def kept(file: Path) -> tuple[float, float]:
                 random=random.random,
                 clock=time.time,
                 pace=Pace(),
+                guard=RemovalGuard(ClusterID("c0"), RemovalGuardSettings(), lambda pod: None, grace=30.0, place=""),
                 told=heard,
             )
             held.append(follower)

@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 
 from steersman.model.ids import ClusterID, ObjectKey, labels_of
 from steersman.model.objects import EndpointSlice, Kind, Pod, Row, SliceEndpoint, SlicePort
+from steersman.settings import RemovalGuardSettings
 from steersman.sources.contents import run as at_once
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.removals import RemovalGuard
 from steersman.sources.kube.resources import RESOURCES
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmfile import Kept
@@ -101,6 +103,7 @@ def _followers() -> list[Follower]:
             random=random.random,
             clock=time.time,
             pace=Pace(),
+            guard=RemovalGuard(CLUSTER, RemovalGuardSettings(), lambda pod: None, grace=30.0, place=""),
             told=lambda follower: None,
         )
         for resource in RESOURCES

@@ -17,7 +17,21 @@ from steersman import __version__
 from steersman.cli import COMMANDS, _parser, main
 from tests.cli.conftest import inline, steersman
 
-NAMES = ("serve", "render", "bootstrap", "clusters", "proxies", "ps", "proxy-config", "pc", "explain", "doctor", "remote-secret", "lab")
+NAMES = (
+    "serve",
+    "render",
+    "bootstrap",
+    "clusters",
+    "release",
+    "proxies",
+    "ps",
+    "proxy-config",
+    "pc",
+    "explain",
+    "doctor",
+    "remote-secret",
+    "lab",
+)
 
 
 async def test_help_lists_every_command() -> None:
@@ -28,6 +42,7 @@ async def test_help_lists_every_command() -> None:
         "render",
         "bootstrap",
         "clusters",
+        "release",
         "proxies (ps)",
         "proxy-config (pc)",
         "explain",
@@ -36,7 +51,7 @@ async def test_help_lists_every_command() -> None:
         "lab",
     ):
         assert f"\n    {name} " in ran.out or f"\n    {name}\n" in ran.out
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -108,9 +108,10 @@ def test_the_oracle_looks_at_every_layer() -> None:
     assert {plan.collection.name for plan in graph._plans.values()} - reached == {
         "seen",  # asked by explain, and worked out in the assignments
         "findings",
+        "held_removals",  # read by explain alone
         "leaves",
         "roots",
         "root_secrets",
         "leaf_secrets",
     }
-    assert set(Kind) - kinds == {Kind.FINDING, Kind.LEAF, Kind.ROOT}
+    assert set(Kind) - kinds == {Kind.FINDING, Kind.HELD_REMOVAL, Kind.LEAF, Kind.ROOT}

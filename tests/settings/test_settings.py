@@ -25,7 +25,16 @@ from steersman.model.config import (
 from steersman.model.ids import ClusterID, NetworkID
 from steersman.model.limits import Limits
 from steersman.names import EDS, SDS
-from steersman.settings import Address, ConfigErrors, KubernetesSource, OutageSettings, WarmStartSettings, parse_settings, read_settings
+from steersman.settings import (
+    Address,
+    ConfigErrors,
+    KubernetesSource,
+    OutageSettings,
+    RemovalGuardSettings,
+    WarmStartSettings,
+    parse_settings,
+    read_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path("mesh.yaml")
@@ -145,11 +154,12 @@ def test_the_example_shows_every_key_and_the_true_defaults() -> None:
     assert read.server == least.server
     assert read.ca == least.ca
     assert {cluster.outage for cluster in read.clusters} == {OutageSettings()}
+    assert {cluster.removal_guard for cluster in read.clusters} == {RemovalGuardSettings()}
     del document["mesh"]["networks"]
     document["clusters"] = [{"name": "east", "files": str(ROOT / "config")}]
     assert parse_settings(yaml.safe_dump(document), example).mesh == least.mesh
     assert read.warm_start == least.warm_start
-    assert set(document) == {"mesh", "clusters", "outage", "warmStart", "ca", "server"}
+    assert set(document) == {"mesh", "clusters", "outage", "removalGuard", "warmStart", "ca", "server"}
     with pytest.raises(ConfigError, match="a known key, one of domain, ") as caught:
         parse_settings("mesh: {nothing: 1}\n" + EAST, FILE)
     known = caught.value.expected.removeprefix("a known key, one of ").split(", ")
@@ -169,6 +179,21 @@ def test_a_warm_start_is_beside_the_ca_unless_it_has_a_place_of_its_own_or_is_sw
         ("warmStart.directory", str(file), "a directory, or a path where one can be made"),
         ("warmStart.maxAge", "1 day", 'a duration such as "30s", "500ms" or "1m"'),
         ("warmStart.age", 2, "a known key, one of directory, enabled, maxAge; did you mean maxAge?"),
+    ]
+
+
+def test_a_cluster_takes_the_removal_guard_of_all_where_it_has_none_of_its_own() -> None:
+    text = """
+    removalGuard: {share: 12.5%, atLeast: 10}
+    clusters:
+      - {name: a, kubernetes: {inCluster: true}}
+      - {name: b, kubernetes: {inCluster: true}, removalGuard: {hold: 10m}}
+      - {name: c, kubernetes: {inCluster: true}, removalGuard: {enabled: false}}
+    """
+    assert [cluster.removal_guard for cluster in parse_settings(text, FILE).clusters] == [
+        RemovalGuardSettings(share=0.125, at_least=10),
+        RemovalGuardSettings(share=0.125, at_least=10, hold=600.0),
+        RemovalGuardSettings(enabled=False, share=0.125, at_least=10),
     ]
 
 
@@ -197,7 +222,7 @@ def test_settings_cannot_be_changed() -> None:
     ("text", "path", "value", "expected"),
     [
         ("mesh: {domian: x}", "mesh.domian", "x", "did you mean domain?"),
-        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, outage, remoteClusters, server"),
+        ("nothing: 1", "nothing", 1, "one of ca, clusters, mesh, outage, remoteClusters, removalGuard, server"),
         ("mesh: {outboundTrafficPolicy: {}, domain: 5}", "mesh.domain", 5, "a DNS name"),
         ("mesh: {domain: -x}", "mesh.domain", "-x", "a DNS name"),
         ("mesh: {trustDomain: A/B}", "mesh.trustDomain", "A/B", "SPIFFE trust domain"),
@@ -240,6 +265,11 @@ def test_settings_cannot_be_changed() -> None:
         ("server: {xds: {address: '127.0.0.1:65536'}}", "server.xds.address", "127.0.0.1:65536", "HOST:PORT"),
         ("server: {xds: {address: '::1:15010'}}", "server.xds.address", "::1:15010", "[::1]:15010"),
         ("server: {admin: {address: '1.2.3:1'}}", "server.admin.address", "1.2.3:1", "HOST:PORT"),
+        ("removalGuard: {share: 100%}", "removalGuard.share", "100%", "less than 100%"),
+        ("removalGuard: {atLeast: 0}", "removalGuard.atLeast", 0, "a whole number, 1 to"),
+        ("removalGuard: {hold: 5}", "removalGuard.hold", 5, "a duration"),
+        ("removalGuard: {enabled: 'on'}", "removalGuard.enabled", "on", "true or false"),
+        ("server: {inspect: {remoteChanges: 1}}", "server.inspect.remoteChanges", 1, "true or false"),
         ("server: {inspect: {addres: 'a:1'}}", "server.inspect.addres", "a:1", "did you mean address?"),
         ("server: {xds: {insecureSecrets: 'no'}}", "server.xds.insecureSecrets", "no", "true or false"),
         ("server: {xds: {ackDeadline: 60}}", "server.xds.ackDeadline", 60, "a duration"),
@@ -279,6 +309,14 @@ def test_a_wrong_key_or_value_is_refused_by_its_path(text: str, path: str, value
         ("{name: a, files: ., outage: {policy: keep}}", "clusters[0].outage", {"policy": "keep"}, "no outage beside files"),
         ("{name: a, kubernetes: {inCluster: true}, outage: {policy: no}}", "clusters[0].outage.policy", False, "one of keep, demote, drop"),
         ("{name: a, kubernetes: {inCluster: true}, outage: {after: 5}}", "clusters[0].outage.after", 5, "a duration"),
+        ("{name: a, files: ., removalGuard: {}}", "clusters[0].removalGuard", {}, "no removalGuard beside files"),
+        ("{name: a, kubernetes: {inCluster: true}, removalGuard: {share: 0.5}}", "clusters[0].removalGuard.share", 0.5, '"50%"'),
+        (
+            "{name: a, kubernetes: {inCluster: true}, removalGuard: {least: 3}}",
+            "clusters[0].removalGuard.least",
+            3,
+            "did you mean atLeast?",
+        ),
         ("{name: a, files: ., syncTimeout: 30}", "clusters[0].syncTimeout", 30, '"30s"'),
         ("{name: a, files: ., syncTimeout: 30x}", "clusters[0].syncTimeout", "30x", '"30s"'),
         ("{name: a, files: ., syncTimeout: 0s}", "clusters[0].syncTimeout", "0s", "more than none"),

@@ -12,8 +12,11 @@ from steersman.ads.channel import ChannelStatus, Nack, Sent
 from steersman.ads.messages import ErrorDetail, Variant
 from steersman.graph import Reader
 from steersman.model.clusters import ClusterState, OutagePolicy
-from steersman.model.ids import ClusterID
+from steersman.model.ids import ClusterID, ObjectKey, ServiceKey
+from steersman.model.mesh import ObjectRef
+from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy, ProxyType
+from steersman.model.removals import HeldRemoval
 from steersman.names import CDS, EDS, LDS, RDS, SDS
 from steersman.pipeline import Pipeline
 from steersman.settings import Settings, parse_settings
@@ -29,7 +32,13 @@ MISSING = ResourceStatus(
 SERVICES = ResourceStatus(name="services", version="v1", standing=Standing.SYNCED, whole=True, objects=4)
 
 
-def api_source(state: ClusterState = ClusterState.FORBIDDEN, problem: str = "pods: 403: no", *, outage: bool = False) -> SourceStatus:
+def api_source(
+    state: ClusterState = ClusterState.FORBIDDEN,
+    problem: str = "pods: 403: no",
+    *,
+    outage: bool = False,
+    held: tuple[HeldRemoval, ...] = (),
+) -> SourceStatus:
     """A cluster that is read from its API: its state since 100 s ago, with all well 90 s ago."""
     now = time.time()
     status = ClusterStatus(
@@ -44,6 +53,7 @@ def api_source(state: ClusterState = ClusterState.FORBIDDEN, problem: str = "pod
         after=300.0,
         outage=outage,
         resources=(SERVICES, FORBIDDEN, MISSING),
+        held=held,
     )
     return SourceStatus(
         name="west",
@@ -55,6 +65,23 @@ def api_source(state: ClusterState = ClusterState.FORBIDDEN, problem: str = "pod
         registered="Secret east/istio-system/w",
     )
 
+
+HELD = HeldRemoval(
+    object=ObjectRef(Kind.SERVICE, ObjectKey(ClusterID("west"), "default", "reviews")),
+    count=8,
+    before=10,
+    since=1_700_000_000.0,
+    until=1_700_000_300.0,
+    cause="8 of its 10 endpoints were lost in a list that was read anew",
+)
+HELD_NODES = HeldRemoval(
+    object=ObjectRef(Kind.NODE, ObjectKey(ClusterID("west"), "", "")),
+    count=4,
+    before=4,
+    since=1_700_000_000.0,
+    until=1_700_000_300.0,
+    cause="a list that was read anew lacks 4 of 4",
+)
 
 SETTINGS = parse_settings("clusters: [{name: east, files: .}]\n", Path(__file__).parent / "steersman.yaml")
 
@@ -76,6 +103,7 @@ class FakeState:
         ]
         self.unready: list[str] = []
         self.queued = 0
+        self.released: list[tuple[ClusterID, ServiceKey | None]] = []
 
     def connections(self) -> Sequence[ConnectionStatus]:
         return tuple(self.connected)
@@ -91,6 +119,13 @@ class FakeState:
 
     def not_ready(self) -> Sequence[str]:
         return tuple(self.unready)
+
+    async def release(self, cluster: ClusterID, service: ServiceKey | None) -> Sequence[HeldRemoval] | None:
+        (status,) = [source.cluster for source in self.held if source.name == cluster] or [None]
+        if status is None:
+            return None
+        self.released.append((cluster, service))
+        return status.held
 
     async def ask(self, question: Callable[[Reader], T]) -> T:
         return question(self.pipeline.graph.ask)

@@ -139,7 +139,7 @@ Cause = tuple[Kind, Any]
 """A fact that changed something: its kind and key. Its origin is in `Pipeline.origins`."""
 
 
-_NO_OBJECTS = (Kind.FINDING, Kind.CLUSTER_STATE)
+_NO_OBJECTS = (Kind.FINDING, Kind.CLUSTER_STATE, Kind.HELD_REMOVAL)
 """What a source says beside its objects."""
 
 

@@ -6,6 +6,7 @@ from steersman.admin import inspect_pb2 as pb
 from steersman.admin.answers import timestamp
 from steersman.admin.state import CLUSTER_KINDS, SourceState, SourceStatus
 from steersman.model.clusters import ClusterState
+from steersman.model.removals import HeldRemoval
 from steersman.sources.kube.state import ClusterStatus, ResourceStatus
 
 _STATES = {
@@ -55,6 +56,20 @@ def _take(message: pb.Cluster, status: ClusterStatus) -> None:
     if status.kept:
         message.kept.CopyFrom(timestamp(status.kept))
     message.resources.extend(_resource(resource) for resource in status.resources)
+    message.held.extend(held_removal(held) for held in status.held)
+    message.held_endpoints = status.held_endpoints
+
+
+def held_removal(held: HeldRemoval) -> pb.HeldRemoval:
+    return pb.HeldRemoval(
+        object=str(held.object) if held.is_of_service else f"{held.object.kind} {held.object.key.cluster}",
+        count=held.count,
+        before=held.before,
+        since=timestamp(held.since),
+        until=timestamp(held.until),
+        cause=held.cause,
+        release=held.release,
+    )
 
 
 def _resource(resource: ResourceStatus) -> pb.ClusterResource:

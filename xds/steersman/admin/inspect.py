@@ -11,6 +11,7 @@ from steersman.admin import inspect_pb2 as pb
 from steersman.admin import inspect_pb2_grpc as stubs
 from steersman.admin.clusters import clusters
 from steersman.admin.csds import ClientStatus
+from steersman.admin.releases import Denied, released
 from steersman.admin.selection import NotFound, Unclear
 from steersman.admin.state import ServerState
 from steersman.errors import ConfigError
@@ -43,6 +44,9 @@ class Inspect(stubs.InspectServicer):
     async def ListClusters(self, request: pb.ListClustersRequest, context: Any) -> pb.ListClustersResponse:  # noqa: N802
         return clusters(self._state.sources())
 
+    async def ReleaseRemovals(self, request: pb.ReleaseRemovalsRequest, context: Any) -> pb.ReleaseRemovalsResponse:  # noqa: N802
+        return await _answered(released(self._state, request, context.peer()), context)
+
 
 async def _answered(answer: Coroutine[Any, Any, T], context: Any) -> T:
     try:
@@ -51,6 +55,8 @@ async def _answered(answer: Coroutine[Any, Any, T], context: Any) -> T:
         code, message = grpc.StatusCode.NOT_FOUND, str(error)
     except Unclear as error:
         code, message = grpc.StatusCode.INVALID_ARGUMENT, str(error)
+    except Denied as error:
+        code, message = grpc.StatusCode.PERMISSION_DENIED, str(error)
     except ComputeFailed as error:
         code, message = grpc.StatusCode.INTERNAL, f"a value could not be computed, which is a bug in Steersman: {error}"
     await context.abort(code, message)

@@ -76,7 +76,7 @@ class ListClustersResponse(_message.Message):
     def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ...) -> None: ...
 
 class Cluster(_message.Message):
-    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources", "registered_by", "credentials_unused", "warm", "kept")
+    __slots__ = ("name", "kind", "place", "server", "uid", "state", "since", "contact", "problem", "objects", "outage_policy", "outage_after", "outage", "resources", "registered_by", "credentials_unused", "warm", "kept", "held", "held_endpoints")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Cluster.State]
@@ -111,6 +111,8 @@ class Cluster(_message.Message):
     CREDENTIALS_UNUSED_FIELD_NUMBER: _ClassVar[int]
     WARM_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    HELD_ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     place: str
@@ -129,7 +131,41 @@ class Cluster(_message.Message):
     credentials_unused: str
     warm: _timestamp_pb2.Timestamp
     kept: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ..., registered_by: _Optional[str] = ..., credentials_unused: _Optional[str] = ..., warm: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kept: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    held: _containers.RepeatedCompositeFieldContainer[HeldRemoval]
+    held_endpoints: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., server: _Optional[str] = ..., uid: _Optional[str] = ..., state: _Optional[_Union[Cluster.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., objects: _Optional[int] = ..., outage_policy: _Optional[str] = ..., outage_after: _Optional[float] = ..., outage: _Optional[bool] = ..., resources: _Optional[_Iterable[_Union[ClusterResource, _Mapping]]] = ..., registered_by: _Optional[str] = ..., credentials_unused: _Optional[str] = ..., warm: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kept: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., held: _Optional[_Iterable[_Union[HeldRemoval, _Mapping]]] = ..., held_endpoints: _Optional[int] = ...) -> None: ...
+
+class HeldRemoval(_message.Message):
+    __slots__ = ("object", "count", "before", "since", "until", "cause", "release")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    object: str
+    count: int
+    before: int
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    cause: str
+    release: str
+    def __init__(self, object: _Optional[str] = ..., count: _Optional[int] = ..., before: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
+
+class ReleaseRemovalsRequest(_message.Message):
+    __slots__ = ("cluster", "service")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    service: str
+    def __init__(self, cluster: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
+
+class ReleaseRemovalsResponse(_message.Message):
+    __slots__ = ("released",)
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    released: _containers.RepeatedCompositeFieldContainer[HeldRemoval]
+    def __init__(self, released: _Optional[_Iterable[_Union[HeldRemoval, _Mapping]]] = ...) -> None: ...
 
 class ClusterResource(_message.Message):
     __slots__ = ("name", "version", "state", "whole", "optional", "objects", "problem", "warm")

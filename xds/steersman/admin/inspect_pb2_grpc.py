@@ -64,6 +64,11 @@ class InspectStub:
                 request_serializer=steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.SerializeToString,
                 response_deserializer=steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.FromString,
                 _registered_method=True)
+        self.ReleaseRemovals = channel.unary_unary(
+                '/steersman.inspect.v1.Inspect/ReleaseRemovals',
+                request_serializer=steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsRequest.SerializeToString,
+                response_deserializer=steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsResponse.FromString,
+                _registered_method=True)
 
 
 class InspectServicer:
@@ -113,6 +118,15 @@ class InspectServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReleaseRemovals(self, request, context):
+        """Lets go of mass removals that are held: what is served of the cluster is what its API lists, at once.
+        Taken from the server's own machine only, unless server.inspect.remoteChanges is set: PERMISSION_DENIED.
+        NOT_FOUND: no cluster of this name is read from its API. INVALID_ARGUMENT: the service is no NAMESPACE/NAME.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InspectServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +159,11 @@ def add_InspectServicer_to_server(servicer, server):
                     servicer.ListClusters,
                     request_deserializer=steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.FromString,
                     response_serializer=steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.SerializeToString,
+            ),
+            'ReleaseRemovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseRemovals,
+                    request_deserializer=steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsRequest.FromString,
+                    response_serializer=steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -309,6 +328,33 @@ class Inspect:
             '/steersman.inspect.v1.Inspect/ListClusters',
             steersman_dot_admin_dot_inspect__pb2.ListClustersRequest.SerializeToString,
             steersman_dot_admin_dot_inspect__pb2.ListClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseRemovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/steersman.inspect.v1.Inspect/ReleaseRemovals',
+            steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsRequest.SerializeToString,
+            steersman_dot_admin_dot_inspect__pb2.ReleaseRemovalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -108,6 +108,9 @@ class _Figures(Collector):
             for resource in one.resources
             for standing in Standing
         }
+        held = {(one.cluster,): float(one.held_endpoints) for one in clusters}
+        text = "Endpoints that a cluster's API lists no longer and that are held, as too much vanished at once in doubt."
+        yield _gauge("steersman_held_endpoints", text, ("cluster",), held)
         yield _gauge("steersman_cluster_state", "1 for the state that a cluster is in.", ("cluster", "state"), states)
         text = "Seconds since all was well with a cluster's API; none where it never was."
         yield _gauge("steersman_cluster_contact_age_seconds", text, ("cluster",), ages)

@@ -10,8 +10,10 @@ from steersman.ads.channel import ChannelStatus
 from steersman.ads.messages import Variant
 from steersman.ads.told import TypeResources
 from steersman.graph import Reader
+from steersman.model.ids import ClusterID, ServiceKey
 from steersman.model.objects import Row
 from steersman.model.proxy import Proxy
+from steersman.model.removals import HeldRemoval
 from steersman.pipeline import Pipeline
 from steersman.settings import Settings
 from steersman.sources.kube.state import ClusterStatus
@@ -97,7 +99,7 @@ class SourceStatus(Row, frozen=True, kw_only=True):
 
 
 class ServerState(Protocol):
-    """A running server, to look at. Nothing here changes it. What `pipeline` holds is whole only inside `ask`."""
+    """A running server, to look at. Nothing here changes it, but `release`. What `pipeline` holds is whole only inside `ask`."""
 
     @property
     def instance(self) -> str:
@@ -141,6 +143,11 @@ class ServerState(Protocol):
 
     def not_ready(self) -> Sequence[str]:
         """Why the server isn't ready, in sentences; empty when it is."""
+        ...
+
+    async def release(self, cluster: ClusterID, service: ServiceKey | None) -> Sequence[HeldRemoval] | None:
+        """Lets go of what is held of a cluster's removals, or of those of one service; what that was. None for a cluster that isn't read
+        from its API."""
         ...
 
     async def ask(self, question: Callable[[Reader], T]) -> T:

@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from steersman.cli import bootstrap, clusters, doctor, explain, lab, proxies, proxy_config, remote_secret, render, serve
+from steersman.cli import bootstrap, clusters, doctor, explain, lab, proxies, proxy_config, release, remote_secret, render, serve
 from steersman.cli.errors import WrongUse
 from steersman.cli.parser import Commands, Help
 from steersman.errors import ConfigError, SteersmanError
 
-COMMANDS = (serve, render, bootstrap, clusters, proxies, proxy_config, explain, doctor, remote_secret, lab)
+COMMANDS = (serve, render, bootstrap, clusters, release, proxies, proxy_config, explain, doctor, remote_secret, lab)
 """In the order in which --help lists them."""
 
 

@@ -63,6 +63,11 @@ class Client:
         answer: pb.ListClustersResponse = self._call(self._stub.ListClusters, pb.ListClustersRequest())
         return answer
 
+    def release(self, cluster: str, service: str) -> pb.ReleaseRemovalsResponse:
+        request = pb.ReleaseRemovalsRequest(cluster=cluster, service=service)
+        answer: pb.ReleaseRemovalsResponse = self._call(self._stub.ReleaseRemovals, request)
+        return answer
+
     def _call(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=TIMEOUT)
@@ -72,7 +77,7 @@ class Client:
     def _meaning(self, error: Any) -> SteersmanError:
         code, details = error.code(), error.details()
         match code:
-            case grpc.StatusCode.NOT_FOUND:
+            case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.PERMISSION_DENIED:
                 return Refused(details)
             case grpc.StatusCode.INVALID_ARGUMENT:
                 return WrongUse(details)

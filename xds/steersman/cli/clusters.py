@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from steersman.admin import inspect_pb2 as pb
 
-COLUMNS = ("NAME", "KIND", "STATE", "SINCE", "CONTACT", "OBJECTS", "OUTAGE POLICY", "SERVER", "FROM")
+COLUMNS = ("NAME", "KIND", "STATE", "SINCE", "CONTACT", "OBJECTS", "HELD", "OUTAGE POLICY", "SERVER", "FROM")
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -24,11 +24,11 @@ def add_parser(commands: Commands) -> None:
         text="""
             Lists the clusters of a running server. STATE: SYNCED; SYNCING until everything was told; FORBIDDEN where resources may not
             be read, or aren't served; STALE, UNAUTHORISED or UNREACHABLE while what was told last stands. CONTACT: how long ago all was
-            well with its API. OUTAGE POLICY: what becomes of the endpoints after how long a silence, with a star while it holds. FROM:
-            the configuration, or the kubeconfig's file or Secret that it was registered by. What is wrong is told below, resource by
-            resource. -o json has all of it.
+            well with its API. HELD: endpoints that it lists no longer, and that the removal guard holds. OUTAGE POLICY: what becomes of
+            the endpoints after how long a silence, with a star while it holds. FROM: the configuration, or the kubeconfig's file or Secret
+            that it was registered by. What is wrong is told below, resource by resource. -o json has all of it.
 
-            Exit code 1: a cluster is not SYNCED.
+            Exit code 1: a cluster is not SYNCED, or a removal of it is held.
             """,
         example="""
             steersman clusters
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         show(table(COLUMNS, (_row(cluster, now) for cluster in answer.clusters)))
         for cluster in answer.clusters:
             show(_troubles(cluster, now))
-    return 1 if any(cluster.state != pb.Cluster.SYNCED for cluster in answer.clusters) else 0
+    return 1 if any(cluster.state != pb.Cluster.SYNCED or cluster.held for cluster in answer.clusters) else 0
 
 
 def _row(cluster: "pb.Cluster", now: float) -> tuple[str, ...]:
@@ -67,6 +67,7 @@ def _row(cluster: "pb.Cluster", now: float) -> tuple[str, ...]:
         _age(cluster.since, now) if cluster.HasField("since") else "",
         _age(cluster.contact, now) if cluster.HasField("contact") else "",
         str(cluster.objects),
+        str(cluster.held_endpoints) if cluster.kind == "kubernetes" else "",
         _policy(cluster),
         cluster.server or ("" if cluster.registered_by else cluster.place),
         cluster.registered_by or "configuration",
@@ -84,16 +85,19 @@ def _troubles(cluster: "pb.Cluster", now: float) -> str:
     said = [one for one in cluster.resources if one.problem and one.problem not in cluster.problem]
     wrong = [one for one in said if not (one.optional and one.state == "missing")]
     unused = f"its new credentials can't be used: {cluster.credentials_unused}" if cluster.credentials_unused else ""
-    if not cluster.problem and not wrong and not unused and not cluster.HasField("warm"):
-        return ""
     otherwise = "not all of it can be followed" if wrong else "it is being read again"
-    lines = [f"\n{cluster.name}: {cluster.problem or unused or otherwise}\n"]
+    lines = []
+    if cluster.problem or wrong or unused or cluster.HasField("warm"):
+        lines.append(f"\n{cluster.name}: {cluster.problem or unused or otherwise}\n")
     if cluster.problem and unused:
         lines.append(f"  {unused}\n")
     if cluster.HasField("warm"):
         warm = ", ".join(f"{one.warm} {one.name}" for one in cluster.resources if one.warm)
         lines.append(f"  from its warm file, {_age(cluster.warm, now)} old: {warm}\n")
     lines += [f"  {one.name} is {one.state}: {one.problem}\n" for one in wrong]
+    if cluster.held:
+        lines.append(f"\n{cluster.name}: a mass removal is held; `steersman release {cluster.name}` lets go of it\n")
+        lines += [f"  {held.object}: {held.count} held until {held.until.ToJsonString()}: {held.cause}\n" for held in cluster.held]
     return "".join(lines)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from steersman.explain.explanation import Candidate, Reference
+from steersman.explain.removals import Removal, removal_of
 from steersman.graph import Reader
 from steersman.model.ids import Locality
 from steersman.model.mesh import (
@@ -21,7 +22,7 @@ from steersman.model.mesh import (
 )
 from steersman.model.objects import Kind, Service
 from steersman.registry.cells import dropped_from
-from steersman.registry.collections import CELL_INDEX, CELLS, ENDPOINT_SOURCES, CellKey
+from steersman.registry.collections import CELL_INDEX, CELLS, ENDPOINT_SOURCES, HELD_REMOVALS, CellKey
 from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import VERDICTS, SeenKey, VerdictKey
@@ -74,6 +75,7 @@ class _Judge:
         self._render = render
         self._index: CellIndex = read(CELL_INDEX, assignment.key.port)
         self._gone = frozenset(self._index.dropped)
+        self._held = read(HELD_REMOVALS, self._service)
         self._without = {(address, port, cell) for cell, address, port in seen.without}
         self._moved = {(one.gateway.address, one.gateway.port, one.locality): one.into for one in seen.folded}
 
@@ -100,6 +102,9 @@ class _Judge:
         verdict = self._read(VERDICTS, VerdictKey(endpoint.traits, self._assignment.key.horizon))
         rule, note = self._folded(verdict, endpoint.traits.locality) if verdict.gateways else (verdict.rule, verdict.note)
         because = tuple(dict.fromkeys((*self._own_reasons(verdict, endpoint.workload), *verdict.because)))
+        removal = removal_of(self._held, endpoint)
+        if removal is not None:
+            rule, note, because = _marked(removal, rule, note, because)
         gateways = tuple(f"{gateway.address}:{gateway.port}" for gateway in verdict.gateways)
         yield self._candidate(endpoint.address, endpoint.port, endpoint.workload, rule, because, note, endpoint.source, endpoint, gateways)
 
@@ -175,6 +180,12 @@ class _Judge:
             weight=endpoint.weight * self._seen.scale if endpoint is not None and rule.admits else 0,
             source=self._render(source),
         )
+
+
+def _marked(removal: Removal, rule: Rule, note: str, because: tuple[ObjectRef, ...]) -> tuple[Rule, str, tuple[ObjectRef, ...]]:
+    """The mark of an endpoint that is held; what else decided stays beside it, and goes before it where it keeps the endpoint out."""
+    words = f"{note}; {removal.note}" if note else removal.note
+    return (Rule.REMOVAL_HELD if rule.admits else rule), words, tuple(dict.fromkeys((removal.object, *because)))
 
 
 _NOT_BY_NETWORK = (Rule.CLUSTER_LOCAL, Rule.NODE_LOCAL, Rule.OTHER_FAMILY, Rule.PASSTHROUGH_NOT_MTLS)

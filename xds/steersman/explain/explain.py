@@ -8,6 +8,7 @@ from typing import Any
 
 from steersman.explain.candidates import Assignment, candidates, endpoints_in
 from steersman.explain.explanation import Explanation, Gateway, Place, PortExplanation, Reference
+from steersman.explain.removals import removal_notes
 from steersman.explain.service_names import UnknownService
 from steersman.graph import Collection, NodeRef, Reader, Table
 from steersman.model.clusters import OUTAGES, OutagePolicy, moment
@@ -70,7 +71,7 @@ def explain(
         service=mesh_service.hostname,
         standpoint=_place(standpoint),
         services=tuple(written.reference(ObjectRef(Kind.SERVICE, one.key)) for one in services_named(read, service)),
-        notes=(*_service_notes(read, mesh_service, standpoint), *_outage_notes(read, mesh_service)),
+        notes=(*_service_notes(read, mesh_service, standpoint), *_outage_notes(read, mesh_service), *removal_notes(read, mesh_service)),
         ports=tuple(
             _port_explained(read, Assignment(node_id, standpoint, mesh_service, one, cluster, key), written, inputs_of, is_sent=is_sent)
             for one in asked

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     MESH = "Mesh"
     CLUSTER = "Cluster"
     CLUSTER_STATE = "ClusterState"
+    HELD_REMOVAL = "HeldRemoval"
     PROXY = "Proxy"
     RESOLVED = "Resolved"
     LEAF = "Leaf"

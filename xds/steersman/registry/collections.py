@@ -23,6 +23,7 @@ from steersman.model.mesh import (
 )
 from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Service
 from steersman.model.proxy import Proxy
+from steersman.model.removals import HeldRemoval
 from steersman.names import NETWORK_LABEL
 from steersman.registry.addresses import AddressRange
 
@@ -32,6 +33,8 @@ MESH: Table[str, MeshConfig] = Table("mesh")
 CLUSTERS: Table[ClusterID, ClusterConfig] = Table("clusters")
 CLUSTER_STATES: Table[ClusterID, ClusterHealth] = Table("cluster_states")
 """Of the clusters that are read from their API."""
+HELD_REMOVALS: Table[ObjectRef, HeldRemoval] = Table("held_removals")
+"""Mass removals that are held: by them explain knows what isn't the API's any more. Nothing is computed from them."""
 
 SERVICES: Table[ObjectKey, Service] = Table("services")
 SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices")
@@ -50,6 +53,7 @@ TABLES: dict[Kind, Table[Any, Any]] = {
     Kind.MESH: MESH,
     Kind.CLUSTER: CLUSTERS,
     Kind.CLUSTER_STATE: CLUSTER_STATES,
+    Kind.HELD_REMOVAL: HELD_REMOVALS,
     Kind.SERVICE: SERVICES,
     Kind.ENDPOINT_SLICE: SLICES,
     Kind.POD: PODS,

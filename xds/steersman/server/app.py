@@ -25,7 +25,8 @@ from steersman.admin.loads import Loads
 from steersman.admin.state import CLUSTER_KINDS, ConnectionStatus, OpenStream, SourceStatus
 from steersman.graph import Reader
 from steersman.model.facts import LeafKey
-from steersman.model.ids import ClusterID
+from steersman.model.ids import ClusterID, ServiceKey
+from steersman.model.removals import HeldRemoval
 from steersman.pipeline import Pipeline
 from steersman.server.connection import Connection
 from steersman.server.engine import Engine
@@ -129,6 +130,10 @@ class Server:
         if self.engine.ready.is_set():
             return ()
         return self.feeds.waited_for() or ("the first generation is being computed",)
+
+    async def release(self, cluster: ClusterID, service: ServiceKey | None) -> Sequence[HeldRemoval] | None:
+        source = self.kube.get(cluster) or self.remotes.source(cluster)
+        return await source.release(service) if source is not None else None
 
     async def ask(self, question: Callable[[Reader], T]) -> T:
         return await self.engine.ask(question)

@@ -81,6 +81,11 @@ class RemoteClusters:
         """Of the clusters that there are now."""
         return [remote.source for remote in self._remotes.values()]
 
+    def source(self, cluster: ClusterID) -> KubeSource | None:
+        """Of a cluster that is registered."""
+        remote = self._remotes.get(cluster)
+        return remote.source if remote is not None else None
+
     def begin(self) -> None:
         """What the directory holds at the start is waited for like other clusters."""
         self._register()

@@ -2,9 +2,11 @@
 
 from steersman.settings.outages import OutageSettings
 from steersman.settings.remote import NOTHING, Allowed, RemoteClusterSettings
+from steersman.settings.removal_guard import RemovalGuardSettings
 from steersman.settings.settings import (
     CASettings,
     ClusterSource,
+    InspectSettings,
     KubernetesSource,
     ListenSettings,
     ServerSettings,
@@ -24,10 +26,12 @@ __all__ = [
     "CASettings",
     "ClusterSource",
     "ConfigErrors",
+    "InspectSettings",
     "KubernetesSource",
     "ListenSettings",
     "OutageSettings",
     "RemoteClusterSettings",
+    "RemovalGuardSettings",
     "ServerSettings",
     "Settings",
     "WarmStartSettings",

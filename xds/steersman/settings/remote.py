@@ -8,6 +8,7 @@ from pathlib import Path
 from steersman.model.ids import ClusterID
 from steersman.settings import values
 from steersman.settings.outages import KEEP, OutageSettings, outage_of
+from steersman.settings.removal_guard import GUARDED, RemovalGuardSettings, removal_guard_of
 from steersman.settings.strict import Section, Wrong
 
 
@@ -38,12 +39,13 @@ NOTHING = Allowed()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteClusterSettings:
     """`kubeconfigs`: a directory of one kubeconfig a cluster. `secrets`: configured clusters that hold Secrets with kubeconfigs.
-    `sync_timeout`, `outage`: of all clusters that are had so."""
+    `sync_timeout`, `outage`, `removal_guard`: of all clusters that are had so."""
 
     kubeconfigs: Path | None = None
     secrets: tuple[ClusterID, ...] = ()
     sync_timeout: float = 30.0
     outage: OutageSettings = KEEP
+    removal_guard: RemovalGuardSettings = GUARDED
     allow: Allowed = NOTHING
 
     @property
@@ -54,14 +56,17 @@ class RemoteClusterSettings:
 NONE = RemoteClusterSettings()
 
 
-def remote_clusters_of(root: Section, base: Path, outage: OutageSettings, holders: Iterable[ClusterID]) -> RemoteClusterSettings:
-    """`outage`: the default. `holders`: the configured clusters that are read from their API, which alone can hold Secrets."""
+def remote_clusters_of(
+    root: Section, base: Path, outage: OutageSettings, guard: RemovalGuardSettings, holders: Iterable[ClusterID]
+) -> RemoteClusterSettings:
+    """`outage`, `guard`: the defaults. `holders`: the configured clusters that are read from their API, which alone can hold Secrets."""
     section = root.section("remoteClusters")
     settings = RemoteClusterSettings(
         kubeconfigs=section.take("kubeconfigs", values.path_from(base, "directory"), None),
         secrets=section.take("secrets", _holders_among(frozenset(holders)), ()),
         sync_timeout=section.take("syncTimeout", values.duration, 30.0),
         outage=outage_of(section.section("outage"), outage),
+        removal_guard=removal_guard_of(section.section("removalGuard"), guard),
         allow=_allowed(section.section("allow")),
     )
     if "remoteClusters" in root and not section.broken and not {"kubeconfigs", "secrets"} & section.values.keys():

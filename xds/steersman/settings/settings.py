@@ -24,6 +24,7 @@ from steersman.names import TYPE_NAMES
 from steersman.settings import values
 from steersman.settings.outages import KEEP, OutageSettings, outage_of
 from steersman.settings.remote import NONE, RemoteClusterSettings, remote_clusters_of
+from steersman.settings.removal_guard import GUARDED, RemovalGuardSettings, removal_guard_of
 from steersman.settings.strict import Section, parse, read_text
 from steersman.settings.values import Address
 from steersman.settings.warm import WarmStartSettings, warm_start
@@ -42,7 +43,8 @@ class KubernetesSource:
 class ClusterSource:
     """One entry of clusters: what the mesh knows of it, and where its objects come from. Exactly one of `files` and `kubernetes` is set.
 
-    `path`: its place in the configuration, such as `clusters[1]`. `sync_timeout`: seconds. `outage`: for one with `kubernetes`.
+    `path`: its place in the configuration, such as `clusters[1]`. `sync_timeout`: seconds. `outage`, `removal_guard`: for one with
+    `kubernetes`.
     """
 
     config: ClusterConfig
@@ -51,6 +53,7 @@ class ClusterSource:
     kubernetes: KubernetesSource | None = None
     sync_timeout: float = 30.0
     outage: OutageSettings = KEEP
+    removal_guard: RemovalGuardSettings = GUARDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +81,18 @@ class ListenSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InspectSettings:
+    """`remote_changes`: commands that change something are taken from other machines too."""
+
+    address: Address
+    remote_changes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     xds: XDSSettings
     admin: ListenSettings
-    inspect: ListenSettings
+    inspect: InspectSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +122,8 @@ def settings_of(root: Section, file: Path) -> Settings:
     """What this section of a file means; what is wrong in it, the section notes."""
     mesh = _mesh(root.section("mesh"))
     outage = outage_of(root.section("outage"), KEEP)
-    clusters = _clusters(root, file.parent, outage)
+    guard = removal_guard_of(root.section("removalGuard"), GUARDED)
+    clusters = _clusters(root, file.parent, outage, guard)
     ca = _ca(root.section("ca"), file.parent)
     settings = Settings(
         file=file,
@@ -120,7 +132,9 @@ def settings_of(root: Section, file: Path) -> Settings:
         ca=ca,
         server=_server(root.section("server")),
         warm_start=warm_start(root.section("warmStart"), file.parent, ca.directory),
-        remote_clusters=remote_clusters_of(root, file.parent, outage, (one.config.name for one in clusters if one.kubernetes is not None)),
+        remote_clusters=remote_clusters_of(
+            root, file.parent, outage, guard, (one.config.name for one in clusters if one.kubernetes is not None)
+        ),
     )
     root.close()
     return settings
@@ -181,13 +195,13 @@ def _network_gateway(section: Section) -> NetworkGatewayConfig:
     return gateway
 
 
-def _clusters(root: Section, base: Path, outage: OutageSettings) -> tuple[ClusterSource, ...]:
+def _clusters(root: Section, base: Path, outage: OutageSettings, guard: RemovalGuardSettings) -> tuple[ClusterSource, ...]:
     clusters: list[ClusterSource] = []
     paths: dict[ClusterID, str] = {}
     if not root.broken and root.values.get("clusters", []) == []:
         root.wrong("clusters", root.values.get("clusters"), "a list of at least one cluster")
     for section in root.sections("clusters"):
-        cluster = _cluster(section, base, outage)
+        cluster = _cluster(section, base, outage, guard)
         name = cluster.config.name
         if name and paths.setdefault(name, section.path) != section.path:
             section.wrong("name", name, f"a name of its own: {paths[name]} is named so as well")
@@ -195,7 +209,7 @@ def _clusters(root: Section, base: Path, outage: OutageSettings) -> tuple[Cluste
     return tuple(clusters)
 
 
-def _cluster(section: Section, base: Path, outage: OutageSettings) -> ClusterSource:
+def _cluster(section: Section, base: Path, outage: OutageSettings, guard: RemovalGuardSettings) -> ClusterSource:
     section.required("name", "the cluster's name, as proxies say it in CLUSTER_ID")
     section.one_of("files", "kubernetes")
     cluster = ClusterSource(
@@ -210,9 +224,11 @@ def _cluster(section: Section, base: Path, outage: OutageSettings) -> ClusterSou
         files=section.take("files", values.path_from(base, "directory"), None),
         kubernetes=_kubernetes(section.section("kubernetes"), base) if "kubernetes" in section else None,
         outage=outage_of(section.section("outage"), outage),
+        removal_guard=removal_guard_of(section.section("removalGuard"), guard),
     )
-    if "outage" in section and "files" in section:
-        section.wrong("outage", section.values["outage"], "no outage beside files: only a cluster's API can be silent")
+    for key, why in (("outage", "only a cluster's API can be silent"), ("removalGuard", "what a directory lacks was taken out of it")):
+        if key in section and "files" in section:
+            section.wrong(key, section.values[key], f"no {key} beside files: {why}")
     if "kubernetes" not in section:
         section.known.append("kubernetes")
     section.close()
@@ -247,7 +263,10 @@ def _server(section: Section) -> ServerSettings:
     settings = ServerSettings(
         xds=_xds(xds),
         admin=ListenSettings(address=admin.take("address", values.address, Address("127.0.0.1", 15014))),
-        inspect=ListenSettings(address=inspect.take("address", values.address, Address("127.0.0.1", 15011))),
+        inspect=InspectSettings(
+            address=inspect.take("address", values.address, Address("127.0.0.1", 15011)),
+            remote_changes=inspect.take("remoteChanges", values.boolean, False),
+        ),
     )
     for part in (xds, admin, inspect, section):
         part.close()

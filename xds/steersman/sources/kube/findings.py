@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from steersman.model.clusters import ClusterState, moment
 from steersman.model.facts import Finding, Severity
 from steersman.model.ids import ClusterID
+from steersman.model.removals import HeldRemoval
 from steersman.sources.kube.reflector import Standing
 from steersman.sources.kube.rights import verbs_on
 from steersman.sources.kube.state import ClusterStatus, ResourceStatus
@@ -80,6 +81,18 @@ def _left(status: ClusterStatus) -> str:
         return "what it told before stands"
     objects = sum(resource.warm for resource in status.resources)
     return f"{objects} objects stand as its warm file has them, of {moment(status.warm)}"
+
+
+def removal_held(held: HeldRemoval, place: str) -> Finding:
+    cluster = held.object.key.cluster
+    return Finding(
+        id="removal-held",
+        severity=Severity.WARNING,
+        object=str(held.object) if held.is_of_service else f"Resource {cluster}/{held.object.kind}",
+        place=place,
+        cause=f"{held.cause}; {held.count} are shown as they were last, until {moment(held.until)}",
+        remedy=f"where the cluster is right, `{held.release}` lets go of them at once; else see what became of its API",
+    )
 
 
 def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> Finding:

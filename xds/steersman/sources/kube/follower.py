@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
@@ -12,7 +12,8 @@ from steersman.sources.contents import Steps
 from steersman.sources.kube.api import Api, Broken, Unreachable
 from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.pages import AT_ONCE, page_in_steps
-from steersman.sources.kube.reflector import Get, Pause, Reflector, Renew, Watch
+from steersman.sources.kube.reflector import Change, Get, Pause, Reflector, Renew, Watch
+from steersman.sources.kube.removals import RemovalGuard
 from steersman.sources.kube.resources import Resource
 from steersman.sources.kube.secrets import Secrets
 from steersman.sources.kube.state import ResourceStatus
@@ -27,7 +28,7 @@ _LONGEST_RETRY_AFTER = 300.0
 class Follower:
     """One resource of one cluster. `heard`: the loop's time at which something came of it last. `mirror`: may hold what a warm file has.
 
-    `told` is called whenever the mirror may have facts, or the resource stands otherwise.
+    `told` is called whenever the guard, through which all goes that the mirror tells, may have facts, or the resource stands otherwise.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Follower:
         random: Callable[[], float],
         clock: Callable[[], float],
         pace: Pace,
+        guard: RemovalGuard,
         told: Callable[["Follower"], None],
     ) -> None:
         self.resource = resource
+        self.guard = guard
         self.reflector = Reflector(resource, timing, random)
         self.mirror = mirror
         if isinstance(mirror, Mirror) and mirror.warm:
@@ -52,6 +55,7 @@ class Follower:
         self._told = told
         self._reading: asyncio.Timeout | None = None
         self._interrupted = False
+        self._retelling = False
         self._woken = asyncio.Event()
 
     def status(self) -> ResourceStatus:
@@ -127,7 +131,7 @@ class Follower:
             if response.status == 200:
                 changes = self.reflector.answered(self._now(), answer)
                 self.heard = self._now()
-                await self._pace.run(self.mirror.take(changes, self._clock()))
+                await self._pace.run(self._taken(changes, self._clock()))
             else:
                 self.reflector.refused(self._now(), response.status, body, retry_after(response, self._clock()))
 
@@ -152,7 +156,7 @@ class Follower:
         """Takes in what comes of an open watch until it is over."""
         reflector = self.reflector
         self.heard = self._now()
-        await self._pace.run(self.mirror.take(reflector.opened(self._now()), self._clock()))
+        await self._pace.run(self._taken(reflector.opened(self._now()), self._clock()))
         self._told(self)
         lines = Lines()
         while reflector.watching and not self._interrupted:
@@ -163,7 +167,7 @@ class Follower:
                 reflector.ended(self._now(), "it was cut off in the middle of an event" if lines.cut else "")
                 break
             self.heard = self._now()
-            await self._pace.run(self._taken(iter(lines.feed(data))), self._tell_so_far)
+            await self._pace.run(self._read_lines(iter(lines.feed(data))), self._tell_so_far)
             self._told(self)
         if reflector.watching:
             if self._interrupted:
@@ -186,14 +190,31 @@ class Follower:
         finally:
             self._reading = None
 
-    def _taken(self, lines: Iterator[bytes]) -> Steps[None]:
+    def _read_lines(self, lines: Iterator[bytes]) -> Steps[None]:
         now, seen = self._now(), self._clock()
         for line in lines:
             change = self.reflector.line(now, line)
             if change is not None:
-                yield from self.mirror.take([change], seen)
+                yield from self._taken([change], seen)
             elif not self.reflector.watching:
                 return
+
+    def _taken(self, changes: Iterable[Change], seen: float) -> Steps[None]:
+        """What the mirror makes of changes, in the guard's hands."""
+        mirror, guard, kind = self.mirror, self.guard, self.resource.kind
+        if kind is None or isinstance(mirror, Secrets):
+            yield from mirror.take(changes, seen)
+            return
+        for _ in mirror.take(changes, seen):
+            if facts := mirror.facts():
+                guard.take(kind, facts, seen)
+            if mirror.retelling is not self._retelling:
+                self._retelling = mirror.retelling
+                if mirror.retelling:
+                    guard.begin(kind, len(mirror))
+                else:
+                    yield from guard.complete(kind, len(mirror), seen)
+            yield
 
 
 def retry_after(response: ClientResponse, now: float) -> float:

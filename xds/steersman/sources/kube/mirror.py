@@ -36,8 +36,8 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mirror:
-    """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object. `changes`: how often what is
-    held of any came to mean something else."""
+    """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object. `retelling`: everything is
+    being taken in. `changes`: how often what is held of any came to mean something else."""
 
     def __init__(self, cluster: ClusterID, resource: Resource) -> None:
         self.cluster = cluster
@@ -46,6 +46,7 @@ class Mirror:
         self.kind = resource.kind
         self._api_version = resource.api_version(resource.versions[0])
         self.whole = False
+        self.retelling = False
         self._held: dict[ObjectKey, _Held] = {}
         self._put: set[ObjectKey] | None = None
         """The objects of a telling of everything that is under way."""
@@ -66,6 +67,11 @@ class Mirror:
         """Of the object that is held under this key, or ""."""
         held = self._held.get(key)
         return held.uid if held is not None else ""
+
+    def value(self, key: ObjectKey) -> Any:
+        """What the object under this key is; None where there is none that says anything."""
+        held = self._held.get(key)
+        return held.value if held is not None else None
 
     @property
     def warm(self) -> int:
@@ -102,6 +108,7 @@ class Mirror:
             match change:
                 case Begin():
                     self._put = set()
+                    self.retelling = True
                 case Put():
                     self._take(change.body, seen)
                 case Remove():
@@ -209,6 +216,7 @@ class Mirror:
         self._warm.clear()
         self._put = None
         self.whole = True
+        self.retelling = False
 
 
 def _is_older(version: str, held: str) -> bool:

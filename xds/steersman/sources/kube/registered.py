@@ -24,7 +24,14 @@ class RemoteCluster:
         self.access = RegisteredAccess(registration)
         self._store = warm.of(self.cluster) if warm is not None else None
         self._remember()
-        self.source = KubeSource(self.cluster, self.access, outage=remote.outage, timeout=remote.sync_timeout, warm=self._store)
+        self.source = KubeSource(
+            self.cluster,
+            self.access,
+            outage=remote.outage,
+            removals=remote.removal_guard,
+            timeout=remote.sync_timeout,
+            warm=self._store,
+        )
 
     def replace(self, registration: Registration) -> None:
         """It is registered anew."""

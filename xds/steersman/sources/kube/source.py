@@ -18,17 +18,20 @@ from random import random as chance
 from steersman.errors import SourceError
 from steersman.model.clusters import OUTAGES, ClusterHealth, ClusterState, OutagePolicy
 from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Synced, Upsert
-from steersman.model.ids import ClusterID
-from steersman.model.objects import Kind
-from steersman.settings import NOTHING, Allowed, OutageSettings, Settings
+from steersman.model.ids import ClusterID, ObjectKey, ServiceKey
+from steersman.model.objects import Kind, Pod
+from steersman.model.removals import HeldRemoval
+from steersman.settings import NOTHING, Allowed, OutageSettings, RemovalGuardSettings, Settings
 from steersman.sources.kube.api import Api
 from steersman.sources.kube.credentials import Access, access_to
 from steersman.sources.kube.findings import cluster_findings, warm_finding
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.heartbeat import Heartbeat
 from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.notes import log_removals
 from steersman.sources.kube.reflector import Standing
 from steersman.sources.kube.registrations import Claim
+from steersman.sources.kube.removals import RemovalGuard
 from steersman.sources.kube.resources import RESOURCES, Resource, remote_secrets
 from steersman.sources.kube.secrets import Secrets
 from steersman.sources.kube.state import ClusterStatus, Pulse, ResourceStatus, cluster_state, is_followed, is_settled
@@ -59,6 +62,7 @@ class KubeSource:
         access: Access,
         *,
         outage: OutageSettings | None = None,
+        removals: RemovalGuardSettings | None = None,
         timeout: float = 30.0,
         warm: WarmStore | None = None,
         timing: Timing | None = None,
@@ -75,6 +79,7 @@ class KubeSource:
         self.timeout = timeout
         self._access = access
         self._outage = outage or OutageSettings()
+        self._removals = removals or RemovalGuardSettings()
         self._timing = timing or Timing()
         self._random = random
         self._clock = clock
@@ -94,6 +99,7 @@ class KubeSource:
     def _afresh(self, emit: Emit, restored: Mapping[Resource, Mirror]) -> None:
         """`restored`: mirrors that hold what a warm file has, while nothing else was told."""
         self._emit = emit
+        self._guard = RemovalGuard(self.cluster, self._removals, self._pod, grace=self._timing.removal_grace, place=self.place)
         self._api: Api | None = None
         self._heartbeat = Heartbeat(
             self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced, renewed=self._renewed
@@ -111,6 +117,7 @@ class KubeSource:
                 random=self._random,
                 clock=self._clock,
                 pace=self._pace,
+                guard=self._guard,
                 told=self._told,
             )
             for resource, mirror in followed
@@ -153,6 +160,7 @@ class KubeSource:
                     tasks.create_task(self._keep_up(), name=f"kubernetes {self.cluster} warm file")
                     while True:
                         self._server = api.server
+                        await self._pace.run(self._guard.expire(self._clock()))
                         self._tell()
                         await asyncio.sleep(self._timing.tick)
         except SourceError as error:
@@ -172,7 +180,7 @@ class KubeSource:
         """Something may have changed of this resource."""
         self._claim()
         if self._synced and tuple(one.reflector.standing for one in self._followers) == self._standings:
-            if facts := follower.mirror.facts():
+            if facts := self._object_facts():
                 self._emit(facts)
         else:
             self._tell()
@@ -193,6 +201,7 @@ class KubeSource:
             "cluster %s: %s is another cluster than before (the uid of kube-system was %s and is %s); everything is read again",
             *(self.cluster, self._server, before, self._heartbeat.uid),
         )
+        self._guard.replaced()
         for mirror in self._mirrors:
             mirror.forget_warm()
         for follower in self._followers:
@@ -274,6 +283,8 @@ class KubeSource:
         self._claim()
         resources = self._resources()
         self._standings = tuple(resource.standing for resource in resources)
+        well = self._heartbeat.pulse in (Pulse.NONE, Pulse.ALIVE) and is_followed(resources)
+        self._guard.look(self._clock(), well=well)
         self._notice(resources)
         if not self._telling:
             self._open()
@@ -318,7 +329,15 @@ class KubeSource:
         return tuple(follower.status() for follower in self._followers)
 
     def _object_facts(self) -> list[Fact]:
-        return [fact for follower in self._followers for fact in follower.mirror.facts()]
+        now = self._clock()
+        for mirror in self._mirrors:
+            if facts := mirror.facts():  # what no task has taken in, but the warm file's
+                self._guard.take(mirror.kind, facts, now)
+            if mirror.warm:
+                self._guard.restored(mirror.kind)
+        told = self._guard.facts(now)
+        log_removals(self.cluster, self._guard.told)
+        return told
 
     def _notice(self, resources: tuple[ResourceStatus, ...]) -> None:
         """How the cluster stands now, and when all was well last."""
@@ -390,6 +409,21 @@ class KubeSource:
 
     # -- how it stands --------------------------------------------------------------------------------------------------------
 
+    def _pod(self, key: ObjectKey) -> Pod | None:
+        """As the API has it."""
+        pods = next(mirror for mirror in self._mirrors if mirror.kind is Kind.POD)
+        pod: Pod | None = pods.value(key)
+        return pod
+
+    async def release(self, service: ServiceKey | None) -> tuple[HeldRemoval, ...]:
+        """Lets go of what the removal guard holds of this Service, or of everything, at once; what that was."""
+        held = self._guard.held
+        key = ObjectKey(self.cluster, *service) if service is not None else None
+        await self._pace.run(self._guard.release(key, self._clock()))
+        self._tell()
+        left = {one.object for one in self._guard.held}
+        return tuple(one for one in held if one.object not in left)
+
     def status(self) -> ClusterStatus:
         return ClusterStatus(
             cluster=self.cluster,
@@ -407,6 +441,7 @@ class KubeSource:
             reading=self._warm is not None and self._warm.reading,
             kept=self._warm.store.written if self._warm is not None else 0.0,
             resources=self._resources(),
+            held=self._guard.held,
         )
 
     def _warm_as_of(self) -> float:
@@ -422,6 +457,7 @@ def kube_sources(settings: Settings, claimed: Claimed, warm: WarmDirectory | Non
             cluster.config.name,
             access_to(cluster.kubernetes),
             outage=cluster.outage,
+            removals=cluster.removal_guard,
             timeout=cluster.sync_timeout,
             secrets=settings.mesh.root_namespace if cluster.config.name in settings.remote_clusters.secrets else "",
             allow=settings.remote_clusters.allow,

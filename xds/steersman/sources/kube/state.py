@@ -6,6 +6,7 @@ from enum import StrEnum
 from steersman.model.clusters import ClusterState, OutagePolicy
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Row
+from steersman.model.removals import HeldRemoval
 from steersman.sources.kube.reflector import Standing
 
 _LOST = (Standing.FAILING, Standing.UNREACHABLE, Standing.UNAUTHORISED, Standing.SYNCING)
@@ -43,7 +44,7 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
     is done when that is so many seconds ago; `outage`: whether it is done now. `warm`: wall clock seconds of the last contact before the
     warm file was written that some of what is held is from, 0 where nothing is; `reading`: that file is being read. `kept`: wall clock
     seconds at which it was written last, 0 for never. `unused`: why credentials that are newer than those in use aren't used, "" where
-    there are none."""
+    there are none. `held`: what the removal guard holds, sorted."""
 
     cluster: ClusterID
     server: str
@@ -60,6 +61,11 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
     reading: bool = False
     kept: float = 0.0
     resources: tuple[ResourceStatus, ...] = ()
+    held: tuple[HeldRemoval, ...] = ()
+
+    @property
+    def held_endpoints(self) -> int:
+        return sum(held.count for held in self.held if held.is_of_service)
 
 
 def is_followed(resources: Sequence[ResourceStatus]) -> bool:

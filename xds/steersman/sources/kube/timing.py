@@ -8,7 +8,16 @@ class Timing:
     """Durations in seconds.
 
     `connect`: until a connection stands, with TLS. `answer`: until an answer begins, and between two pieces of it. `first_silence`: between
-
+    two pieces of a WatchList that has not told all yet. `silence`: of a watch; API servers send a bookmark a minute. `watch`: the least and
+    the most that a watch is asked to last. `short`: a watch that ended sooner has failed. `backoff_first`, `backoff_last`: the wait after
+    the first failure in a row, doubled up to the last. `missing`: the most between looks at a resource that may not be read, or an optional
+    one that isn't served: who mends that looks whether it helped. `heartbeat`: between heartbeats; `heartbeat_answer`: until one has
+    failed; `heartbeat_failed`: until the next then. `renewal`: between readings of the credentials, and `credentials` until one has failed.
+    `patience`: how long facts are held back for the sake of a resource that is failing. `grace`: how long something must be wrong before
+    the cluster counts as stale, and right again before it does not. `removal_grace`: for how long after trouble what is lost is doubted
+    still: a cluster's controllers take half a minute to find each other, and their nodes, again. `tick`: between looks at how the cluster
+    stands. `warm`: how long an API may say nothing good at the start before its warm file is used. That is written `keep_first` after first
+    facts, then at most every `keep` while something changes, and every `keep_contact` otherwise.
     """
 
     connect: float = 4.0
@@ -27,6 +36,7 @@ class Timing:
     credentials: float = 30.0
     patience: float = 5.0
     grace: float = 2.0
+    removal_grace: float = 30.0
     tick: float = 0.5
     warm: float = 2.0
     keep_first: float = 5.0

@@ -1,0 +1,162 @@
+"""A removal guard with the objects of an API before it, and a listener to what it lets pass."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from steersman.model.facts import Delete, Origin, Upsert
+from steersman.model.ids import ClusterID, IPFamily, ObjectKey
+from steersman.model.mesh import ObjectRef
+from steersman.model.objects import EndpointSlice, Kind, Namespace, Pod, Service, SliceEndpoint, SlicePort
+from steersman.model.removals import HeldRemoval, slice_held
+from steersman.settings import RemovalGuardSettings
+from steersman.sources.contents import run
+from steersman.sources.kube.removals import RemovalGuard
+from tests.sources.listening import Listener
+
+EAST = ClusterID("east")
+GRACE = 30.0
+HOLD = 300.0
+ORIGIN = Origin(source=EAST)
+
+
+def key(name: str) -> ObjectKey:
+    return ObjectKey(EAST, "ns", name)
+
+
+def entry(text: str) -> SliceEndpoint:
+    """An endpoint written short: `10.0.0.1`, `10.0.0.1=web-1`, with `!` behind it for one that isn't ready, `~` for one that terminates."""
+    address, _, pod = text.rstrip("!~").partition("=")
+    down = text[-1] in "!~"
+    return SliceEndpoint(address=address, pod=pod, ready=not down, serving=not down, terminating=text.endswith("~"))
+
+
+def short(endpoint: SliceEndpoint) -> str:
+    mark = "~" if endpoint.terminating else "" if endpoint.ready else "!"
+    return f"{endpoint.address}{'=' if endpoint.pod else ''}{endpoint.pod}{mark}"
+
+
+def piece(name: str, *entries: str, service: str = "web", port: int = 8080, family: IPFamily = IPFamily.IPV4) -> EndpointSlice:
+    return EndpointSlice(
+        key=key(name),
+        service=service,
+        family=family,
+        ports=(SlicePort(name="http", port=port),),
+        endpoints=tuple(entry(text) for text in entries),
+    )
+
+
+def pod(name: str, *ips: str, **fields: Any) -> Pod:
+    return Pod(key=key(name), ips=ips, **{"ready": True, **fields})
+
+
+class Guarded:
+    """`api`: the objects that the API told of, by kind and key; `told`: what stands after all that the guard told."""
+
+    def __init__(self, share: float = 0.5, at_least: int = 1, *, enabled: bool = True) -> None:
+        self.now = 1000.0
+        self.api: dict[Kind, dict[ObjectKey, Any]] = {kind: {} for kind in Kind}
+        self.told = Listener()
+        settings = RemovalGuardSettings(enabled=enabled, share=share, at_least=at_least, hold=HOLD)
+        self.guard = RemovalGuard(EAST, settings, self.api[Kind.POD].get, grace=GRACE, place="east.kubeconfig")
+        self.reasons: list[str] = []
+
+    def sync(self, *objects: Any) -> "Guarded":
+        """Everything is told for the first time."""
+        for kind in (Kind.NAMESPACE, Kind.NODE, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD, Kind.GATEWAY):
+            self.lists(kind, *(one for one in objects if kind_of(one) is kind))
+        return self
+
+    def lists(self, kind: Kind, *objects: Any) -> None:
+        """A list of this kind was told anew, and has these."""
+        self.begins(kind)
+        self.puts(*objects)
+        self.completes(kind, {one.key for one in objects})
+
+    def begins(self, kind: Kind) -> None:
+        self.guard.begin(kind, len(self.api[kind]))
+
+    def completes(self, kind: Kind, listed: Iterable[ObjectKey]) -> None:
+        """The list is over: what it had not is gone."""
+        for gone in self.api[kind].keys() - set(listed):
+            self.deletes(kind, gone.name)
+        run(self.guard.complete(kind, len(self.api[kind]), self.now))
+        self._hear()
+
+    def puts(self, *objects: Any) -> None:
+        """Events, or a part of a list."""
+        for one in objects:
+            kind = kind_of(one)
+            if self.api[kind].get(one.key) != one:
+                self.api[kind][one.key] = one
+                self.guard.take(kind, [Upsert(kind=kind, key=one.key, value=one, origin=ORIGIN)], self.now)
+        self._hear()
+
+    def deletes(self, kind: Kind, *names: str) -> None:
+        for name in names:
+            if self.api[kind].pop(key(name), None) is not None:
+                self.guard.take(kind, [Delete(kind=kind, key=key(name))], self.now)
+        self._hear()
+
+    def trouble(self) -> None:
+        self.guard.look(self.now, well=False)
+
+    def well(self) -> None:
+        self.guard.look(self.now, well=True)
+
+    def later(self, seconds: float) -> None:
+        self.now += seconds
+        run(self.guard.expire(self.now))
+        self._hear()
+
+    def releases(self, service: str = "") -> None:
+        run(self.guard.release(key(service) if service else None, self.now))
+        self._hear()
+
+    def replaced(self) -> None:
+        self.guard.replaced()
+        self.later(0)
+
+    def _hear(self) -> None:
+        self.told.apply(self.guard.facts(self.now))
+        self.reasons += [why for _, why in self.guard.told.ended]
+        self.guard.told.ended.clear()
+
+    # -- what stands ----------------------------------------------------------------------------------------------------------
+
+    def shown(self, service: str = "web") -> list[str]:
+        """The endpoints of a service that are up for the mesh, and whose Pod, if they have one, is there."""
+        values = self.told.values
+        found = [
+            endpoint
+            for (kind, _), one in values.items()
+            if kind is Kind.ENDPOINT_SLICE and one.service == service and (Kind.SERVICE, key(service)) in values
+            for endpoint in one.endpoints
+            if endpoint.ready and (not endpoint.pod or (Kind.POD, key(endpoint.pod)) in values)
+        ]
+        return sorted(short(endpoint) for endpoint in found)
+
+    def held(self) -> dict[ObjectKey, list[str]]:
+        """What is shown beside what the API lists, by its slice."""
+        return {
+            listed: [short(endpoint) for endpoint in one.endpoints]
+            for (kind, of), one in self.told.values.items()
+            if kind is Kind.ENDPOINT_SLICE and (listed := slice_held(of)) is not None
+        }
+
+    def holds(self) -> dict[str, HeldRemoval]:
+        """By the Service's name, or the kind."""
+        found: Mapping[ObjectRef, HeldRemoval] = {ref: one for (kind, ref), one in self.told.values.items() if kind is Kind.HELD_REMOVAL}
+        assert list(self.guard.held) == [found[ref] for ref in sorted(found)]
+        return {ref.key.name or str(ref.kind): one for ref, one in found.items()}
+
+    def is_as_listed(self) -> bool:
+        """Whether the mesh was told just what the API has."""
+        told = dict(self.told.values)
+        return told == {(kind, of): one for kind, objects in self.api.items() for of, one in objects.items()}
+
+
+_KINDS: dict[Any, Kind] = {EndpointSlice: Kind.ENDPOINT_SLICE, Pod: Kind.POD, Service: Kind.SERVICE, Namespace: Kind.NAMESPACE}
+
+
+def kind_of(one: Any) -> Kind:
+    return _KINDS[type(one)]

@@ -1,0 +1,142 @@
+"""Whatever an API tells, and in whatever state: what it lists stands as it lists it, what is held is nobody else's, and all of it ends."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steersman.model.objects import EndpointSlice, Kind, Namespace, Service
+from steersman.model.removals import held_slice, slice_held
+from tests.sources.kube.guarded import GRACE, HOLD, Guarded, entry, key, piece, pod
+from tests.support.examples import examples
+
+SERVICES = ("web", "db")
+SLICES = ("a", "b", "c")
+PODS = ("web-1", "web-2", "web-3", "db-1")
+NAMESPACES = ("n1", "n2", "n3")
+NAMES = {Kind.SERVICE: SERVICES, Kind.ENDPOINT_SLICE: SLICES, Kind.POD: PODS, Kind.NAMESPACE: NAMESPACES}
+
+IPS = dict(zip(PODS, ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"), strict=True))
+FIRST: dict[Kind, list[Any]] = {
+    Kind.SERVICE: [Service(key=key(name)) for name in SERVICES],
+    Kind.ENDPOINT_SLICE: [
+        piece("a", "10.0.0.1=web-1", "10.0.0.2=web-2"),
+        piece("b", "10.0.0.3=web-3", "10.0.0.5"),
+        piece("c", "10.0.0.4=db-1", service="db"),
+    ],
+    Kind.POD: [pod(name, ip) for name, ip in IPS.items()],
+    Kind.NAMESPACE: [Namespace(key=key(name)) for name in NAMESPACES],
+}
+"""What there is at first, and often again."""
+
+addresses = st.sampled_from(["10.0.0.5", *IPS.values()])
+proper = st.sampled_from(PODS).map(lambda name: f"{IPS[name]}={name}")
+odd = st.builds(lambda ip, name: f"{ip}{f'={name}' if name else ''}", addresses, st.sampled_from(("", *PODS)))
+entries = st.builds(lambda one, mark: f"{one}{mark}", proper | proper | odd, st.sampled_from(["", "", "", "!", "~"]))
+
+
+@st.composite
+def slices(draw: st.DrawFn, name: str = "") -> EndpointSlice:
+    listed = draw(st.lists(entries, max_size=4, unique_by=lambda text: text.rstrip("!~").partition("=")[0]))
+    service = draw(st.sampled_from(SERVICES))
+    return piece(name or draw(st.sampled_from(SLICES)), *listed, service=service, port=draw(st.sampled_from([8080, 9090])))
+
+
+@st.composite
+def pods(draw: st.DrawFn, name: str = "") -> Any:
+    name = name or draw(st.sampled_from(PODS))
+    ips = draw(st.just([IPS[name]]) | st.lists(addresses, max_size=1))
+    return pod(name, *ips, terminating=draw(st.sampled_from([False, False, False, True])))
+
+
+def named(kind: Kind, name: str) -> st.SearchStrategy[Any]:
+    match kind:
+        case Kind.ENDPOINT_SLICE:
+            return slices(name)
+        case Kind.POD:
+            return pods(name)
+        case Kind.SERVICE:
+            return st.just(Service(key=key(name)))
+    return st.just(Namespace(key=key(name)))
+
+
+kinds = st.sampled_from(sorted(NAMES))
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> tuple[str, Callable[[Guarded], None]]:
+    """What happens next, with a name to read it by."""
+    what = draw(
+        st.sampled_from(
+            ["put", "put", "delete", "list", "list", "list", "half", "trouble", "well", "later", "later", "release", "replaced"]
+        )
+    )
+    kind = draw(kinds)
+    name = draw(st.sampled_from(NAMES[kind]))
+    match what:
+        case "put":
+            one = draw(named(kind, name))
+            return f"put {one}", lambda api: api.puts(one)
+        case "delete":
+            return f"delete {kind} {name}", lambda api: api.deletes(kind, name)
+        case "list" | "half":
+            some = [draw(named(kind, one)) for one in draw(st.lists(st.sampled_from(NAMES[kind]), unique=True))]
+            found = draw(st.sampled_from([[], some, FIRST[kind], FIRST[kind][:1]]))
+            if what == "list":
+                return f"list {found}", lambda api: api.lists(kind, *found)
+            return f"half a list {found}", lambda api: (api.begins(kind), api.puts(*found))[0]
+        case "later":
+            seconds = draw(st.sampled_from([0.0, 1.0, GRACE, HOLD / 2, HOLD]))
+            return f"{seconds} s later", lambda api: api.later(seconds)
+        case "release":
+            service = draw(st.sampled_from(("", *SERVICES)))
+            return f"release {service}", lambda api: api.releases(service)
+    return what, {"trouble": Guarded.trouble, "well": Guarded.well, "replaced": Guarded.replaced}[what]
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(share=st.sampled_from([0.0, 0.5]), at_least=st.sampled_from([1, 3]), happened=st.lists(steps(), max_size=40))
+def test_whatever_is_told_ends_as_a_fresh_list_and_nothing_is_held_that_is_anothers(
+    share: float, at_least: int, happened: list[tuple[str, Callable[[Guarded], None]]]
+) -> None:
+    api = Guarded(share, at_least)
+    api.sync(*(one for objects in FIRST.values() for one in objects))
+    for _, step in happened:
+        step(api)
+        check(api)
+    api.well()
+    for kind in NAMES:
+        if kind in api.guard._retold:
+            api.completes(kind, api.api[kind])
+    api.later(HOLD)
+    check(api)
+    assert api.is_as_listed()
+
+
+def check(api: Guarded) -> None:
+    """What holds at any time."""
+    listed: dict[Kind, dict[Any, Any]] = api.api
+    for kind in NAMES:
+        for of, one in listed[kind].items():
+            assert api.told.values[kind, of] == one, "what the API lists stands as it lists it"
+    assert all(one.since <= api.now < one.until == one.since + HOLD for one in api.guard.held), "nothing is held for longer"
+    for of, texts in api.held().items() if Kind.ENDPOINT_SLICE not in api.guard._retold else ():
+        held = [entry(text) for text in texts]
+        service = api.told.values[Kind.ENDPOINT_SLICE, held_slice(of)].service
+        there = [two for one in listed[Kind.ENDPOINT_SLICE].values() if one.service == service for two in one.endpoints]
+        for one in held:
+            assert one.ready
+            own = [two for two in there if two.address == one.address and two.pod == one.pod]
+            assert not any(two.ready or two.terminating for two in own), "what is listed is no longer held"
+            assert not any(two.pod == one.pod != "" and two.address != one.address for two in there), "its Pod is elsewhere"
+            if one.pod:
+                behind = listed[Kind.POD].get(key(one.pod))
+                assert (Kind.POD, key(one.pod)) in api.told.values or behind is None
+                if behind is not None and api.guard.held and not api.guard._retold:
+                    assert not behind.terminating, "a Pod that goes is not held"
+                    assert not behind.ips or one.address in behind.ips, "an address that isn't its Pod's is not held"
+    undecided = bool(api.guard._retold) or bool(api.guard.held)
+    for kind, of in api.told.values:
+        if kind in NAMES and slice_held(of) is None and of not in listed[kind]:
+            assert undecided, f"{kind} {of} is nowhere and not held"

@@ -1,0 +1,143 @@
+"""One Service of a cluster that lost endpoints in doubt: how many it had, how many the API lists now, and those that are held. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from steersman.model.ids import IPFamily, ObjectKey
+from steersman.model.objects import EndpointSlice, SliceEndpoint
+from steersman.model.removals import held_slice
+
+
+def is_up(endpoint: SliceEndpoint) -> bool:
+    """Whether it counts as one of its Service's endpoints. One that terminates doesn't: somebody has decided that it goes."""
+    return endpoint.ready and not endpoint.terminating and not endpoint.flaw
+
+
+def up_in(piece: EndpointSlice | None) -> int:
+    """How many endpoints of a slice are up."""
+    return sum([is_up(endpoint) for endpoint in piece.endpoints]) if piece is not None else 0
+
+
+def lost(before: EndpointSlice, now: EndpointSlice | None) -> list[SliceEndpoint]:
+    """Those that were up, and are listed no longer, or as not ready. One that terminates now, or whose address is listed for another pod,
+    isn't lost: the API says what became of it."""
+    listed = {endpoint.address: endpoint for endpoint in now.endpoints} if now is not None else {}
+    return [endpoint for endpoint in before.endpoints if is_up(endpoint) and _is_lost(endpoint, listed.get(endpoint.address))]
+
+
+def _is_lost(endpoint: SliceEndpoint, listed: SliceEndpoint | None) -> bool:
+    return listed is None or (listed.pod == endpoint.pod and not listed.ready and not listed.terminating)
+
+
+class _Piece:
+    """What is held of one EndpointSlice: as it was when it listed these endpoints, by their addresses."""
+
+    __slots__ = ("endpoints", "slice")
+
+    def __init__(self, piece: EndpointSlice) -> None:
+        self.slice = piece
+        self.endpoints: dict[str, SliceEndpoint] = {}
+
+
+class Doubted:
+    """`before`: the endpoints that were up when the first was lost; `up`: those that the API lists so now. `began`: when that was; `since`:
+    when it was decided to hold what is lost, 0 before. `why`: in words. `pending`: addresses of which it isn't decided yet, shown as the
+    held ones are. `gone`: Pods that a list lacked though slices name them, with how many endpoints. `holds`: it was told of."""
+
+    __slots__ = ("_addresses", "_pods", "before", "began", "gone", "holds", "key", "pending", "pieces", "since", "up", "why")
+
+    def __init__(self, key: ObjectKey, before: int, up: int, began: float) -> None:
+        self.key = key
+        self.before = before
+        self.up = up
+        self.began = began
+        self.since = 0.0
+        self.why = ""
+        self.holds = False
+        self.pieces: dict[ObjectKey, _Piece] = {}
+        self.pending: set[str] = set()
+        self.gone: dict[ObjectKey, int] = {}
+        self._addresses: dict[str, ObjectKey] = {}
+        self._pods: dict[tuple[str, IPFamily], str] = {}
+
+    def __len__(self) -> int:
+        """Endpoints that are lost and shown all the same."""
+        return len(self._addresses) + sum(self.gone.values())
+
+    @property
+    def missing(self) -> int:
+        """How many fewer endpoints the Service has, as the API says, than it had: what was replaced by others isn't missing."""
+        return self.before - self.up + sum(self.gone.values())
+
+    def add(self, piece: EndpointSlice, endpoint: SliceEndpoint) -> bool:
+        """Holds an endpoint as this slice listed it; False where one at its address is held already."""
+        if endpoint.address in self._addresses:
+            return False
+        held = self.pieces.get(piece.key)
+        if held is None:
+            held = self.pieces[piece.key] = _Piece(piece)
+        elif held.slice.ports != piece.ports or held.slice.family is not piece.family:  # what was held before had other ports
+            for address in list(held.endpoints):
+                self.drop(address)
+            held = self.pieces[piece.key] = _Piece(piece)
+        held.endpoints[endpoint.address] = endpoint
+        self._addresses[endpoint.address] = piece.key
+        if endpoint.pod:
+            self._pods[endpoint.pod, piece.family] = endpoint.address
+        self.pending.add(endpoint.address)
+        return True
+
+    def drop(self, address: str) -> ObjectKey:
+        """No longer holds what is held at this address; the key of its slice."""
+        key = self._addresses.pop(address)
+        piece = self.pieces[key]
+        endpoint = piece.endpoints.pop(address)
+        if endpoint.pod:
+            self._pods.pop((endpoint.pod, piece.slice.family), None)
+        if not piece.endpoints:
+            del self.pieces[key]
+        self.pending.discard(address)
+        return key
+
+    def at(self, address: str) -> SliceEndpoint | None:
+        """What is held at an address."""
+        key = self._addresses.get(address)
+        return self.pieces[key].endpoints[address] if key is not None else None
+
+    def of_pod(self, pod: str) -> list[str]:
+        """The addresses at which a pod is held."""
+        return [address for family in IPFamily if (address := self._pods.get((pod, family))) is not None]
+
+    def needs(self, pod: ObjectKey) -> bool:
+        """Whether what is shown of the Service names this Pod, which the API no longer does."""
+        return pod in self.gone or bool(self.of_pod(pod.name))
+
+    def settled_by(self, piece: EndpointSlice) -> Iterator[str]:
+        """Addresses of held endpoints of which this slice says something: that they are there, that they go, or that the address or the
+        pod has changed hands. Not ready is all it may say for them to be held further."""
+        if not self._addresses:
+            return
+        for listed in piece.endpoints:
+            held = self.at(listed.address)
+            if held is not None and not _is_lost(held, listed):
+                yield listed.address
+            moved = self._pods.get((listed.pod, piece.family)) if listed.pod else None
+            if moved is not None and moved != listed.address:
+                yield moved
+
+    def addresses(self) -> Iterable[str]:
+        return list(self._addresses)
+
+    def shown(self, key: ObjectKey) -> EndpointSlice | None:
+        """The slice that stands for what is held of the one under this key, in its order; None where nothing is."""
+        piece = self.pieces.get(key)
+        if piece is None:
+            return None
+        of = piece.slice
+        return EndpointSlice(
+            key=held_slice(key),
+            created=of.created,
+            service=of.service,
+            family=of.family,
+            ports=of.ports,
+            endpoints=tuple(piece.endpoints.values()),
+        )

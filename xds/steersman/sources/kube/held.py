@@ -1,0 +1,71 @@
+"""What a guard tells of what it holds: slices of held endpoints, the holds themselves, and what should be known of them. Pure."""
+
+from collections.abc import Callable
+
+from steersman.model.facts import Delete, Fact, FindingKey, Origin, Upsert
+from steersman.model.ids import ClusterID, ObjectKey
+from steersman.model.mesh import ObjectRef
+from steersman.model.objects import EndpointSlice, Kind
+from steersman.model.removals import HeldRemoval, held_slice
+from steersman.sources.kube.findings import removal_held
+
+
+class HeldFacts:
+    """Facts in the order in which they are to be told.
+
+    `held`: the holds that were told of. `began` and `ended`: those that are new, and those that are over with why, for whoever takes them
+    out. `place`: of the findings.
+    """
+
+    def __init__(self, cluster: ClusterID, place: str) -> None:
+        self.held: dict[ObjectRef, HeldRemoval] = {}
+        self.began: list[HeldRemoval] = []
+        self.ended: list[tuple[HeldRemoval, str]] = []
+        self._cluster = cluster
+        self._place = place
+        self._facts: list[Fact] = []
+        self._shown: set[ObjectKey] = set()
+        self._changed: dict[ObjectRef, str] = {}
+
+    def tell(self, fact: Fact) -> None:
+        self._facts.append(fact)
+
+    def show(self, key: ObjectKey, shown: EndpointSlice | None, now: float) -> None:
+        """`shown`: what stands for what is held of the slice under this key; None: nothing is."""
+        if shown is not None:
+            self._shown.add(key)
+            self._facts.append(Upsert(kind=Kind.ENDPOINT_SLICE, key=shown.key, value=shown, origin=Origin(source=self._cluster, seen=now)))
+        elif key in self._shown:
+            self._shown.discard(key)
+            self._facts.append(Delete(kind=Kind.ENDPOINT_SLICE, key=held_slice(key)))
+
+    def change(self, ref: ObjectRef, why: str = "") -> None:
+        """What is held of this changed. `why`: nothing is any more, if that is so."""
+        self._changed[ref] = why or self._changed.get(ref, "")
+
+    def taken(self, held_of: Callable[[ObjectRef], HeldRemoval | None], now: float) -> list[Fact]:
+        """All since this was asked last. However often a hold changed, it is told once."""
+        changed, self._changed = self._changed, {}
+        for ref, why in changed.items():
+            self._tell_hold(ref, held_of(ref), why, now)
+        facts, self._facts = self._facts, []
+        return facts
+
+    def _tell_hold(self, ref: ObjectRef, held: HeldRemoval | None, why: str, now: float) -> None:
+        before = self.held.get(ref)
+        about = held or before
+        if held == before or about is None:
+            return
+        finding = removal_held(about, self._place)
+        key = FindingKey(self._cluster, self._place, finding.id, finding.object)
+        if held is None:
+            del self.held[ref]
+            self._facts += (Delete(kind=Kind.HELD_REMOVAL, key=ref), Delete(kind=Kind.FINDING, key=key))
+            self.ended.append((about, why))
+            return
+        self.held[ref] = held
+        origin = Origin(source=self._cluster, place=self._place, seen=now)
+        self._facts.append(Upsert(kind=Kind.HELD_REMOVAL, key=ref, value=held, origin=origin))
+        self._facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=origin))
+        if before is None:
+            self.began.append(held)

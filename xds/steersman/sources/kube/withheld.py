@@ -1,0 +1,37 @@
+"""Objects of a cluster that the API has no longer, and of which the mesh isn't told that they are gone. Pure."""
+
+from steersman.model.ids import ObjectKey
+from steersman.model.objects import Kind
+
+
+class Absent:
+    """Objects of one kind that a list lacked. `before`: how many there were before it. `since`: when it was decided to hold `keys`.
+    `pending`: of which it isn't decided yet."""
+
+    __slots__ = ("before", "keys", "pending", "since")
+
+    def __init__(self) -> None:
+        self.before = 0
+        self.since = 0.0
+        self.keys: set[ObjectKey] = set()
+        self.pending: set[ObjectKey] = set()
+
+    def drop(self, key: ObjectKey) -> bool:
+        """It is there again, or gone; whether it was held."""
+        self.pending.discard(key)
+        held = key in self.keys
+        self.keys.discard(key)
+        return held
+
+
+class Withheld:
+    """`absent`: by kind. `pods`: Pods that are held because endpoints need them."""
+
+    def __init__(self) -> None:
+        self.absent: dict[Kind, Absent] = {}
+        self.pods: set[ObjectKey] = set()
+
+    def has_pod(self, pod: ObjectKey) -> bool:
+        """Whether the mesh is still told of a Pod that the API has no longer."""
+        absent = self.absent.get(Kind.POD)
+        return pod in self.pods or (absent is not None and (pod in absent.keys or pod in absent.pending))
