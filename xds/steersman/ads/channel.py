@@ -336,7 +336,7 @@ class Channel:
             return self.heartbeats.answer(nonce, error)
         if self.inflight is None or self.inflight.nonce != nonce:
             return Stale(self.type_url, nonce)
-        response, self.inflight = self.inflight.response, None
+        response, nonce, self.inflight = self.inflight.response, self.inflight.nonce, None
         if error is None:
             self.acked = Sent(version=response.version, nonce=nonce, at=now)
             self._accepted(response)

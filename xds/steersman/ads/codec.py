@@ -6,6 +6,7 @@ The bytes equal those of protobuf's deterministic serialisation: fields in order
 
 from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from envoy.config.endpoint.v3 import endpoint_pb2
@@ -139,7 +140,7 @@ def _acknowledging(raw: bytes) -> DeltaRequested | None:
 
 def _requested(message: Any) -> Requested:
     return Requested(
-        type_url=message.type_url,
+        type_url=intern(message.type_url),
         names=_names(message.resource_names, message.resource_locators),
         version=message.version_info,
         nonce=message.response_nonce,
@@ -150,7 +151,7 @@ def _requested(message: Any) -> Requested:
 
 def _delta_requested(message: Any) -> DeltaRequested:
     return DeltaRequested(
-        type_url=message.type_url,
+        type_url=intern(message.type_url),
         subscribe=_names(message.resource_names_subscribe, message.resource_locators_subscribe),
         unsubscribe=_names(message.resource_names_unsubscribe, message.resource_locators_unsubscribe),
         initial=dict(message.initial_resource_versions),

@@ -82,12 +82,11 @@ class Standing:
 class _Stream:
     """A connected stream, from its joining on."""
 
-    __slots__ = ("connection", "joined", "proxy")
+    __slots__ = ("connection", "proxy")
 
-    def __init__(self, connection: Connection, proxy: Proxy, joined: "asyncio.Future[Standing]") -> None:
+    def __init__(self, connection: Connection, proxy: Proxy) -> None:
         self.connection = connection
         self.proxy = proxy
-        self.joined = joined
 
 
 class Engine:
@@ -108,7 +107,7 @@ class Engine:
         self._arrived = asyncio.Event()
         self._streams: dict[Place, _Stream] = {}
         self._of_node: dict[str, list[Place]] = {}
-        self._joining: list[Place] = []
+        self._joining: list[tuple[Place, asyncio.Future[Standing]]] = []
 
     # -- in -------------------------------------------------------------------------------------------------------------------
 
@@ -145,7 +144,7 @@ class Engine:
         """
         await self.ready.wait()
         joined: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
-        self.enter(lambda: self._join(_Stream(connection, proxy, joined)))
+        self.enter(lambda: self._join(_Stream(connection, proxy), joined))
         try:
             return await joined
         except asyncio.CancelledError:
@@ -157,13 +156,13 @@ class Engine:
         """A client refused something."""
         self.refusals.note(proxy.id, peer, nacked)
 
-    def _join(self, stream: _Stream) -> None:
-        if stream.joined.done():
+    def _join(self, stream: _Stream, joined: "asyncio.Future[Standing]") -> None:
+        if joined.done():
             return
         place = self.cache.join(stream.proxy.id)
         self._streams[place] = stream
         self._of_node.setdefault(stream.proxy.id, []).append(place)
-        self._joining.append(place)
+        self._joining.append((place, joined))
         self._tell_proxy(stream)
 
     def detach(self, place: Place) -> None:
@@ -272,14 +271,13 @@ class Engine:
             if told.moved:
                 connection.retabled(told.type_url, told.place.tables[told.type_url])
         joining, self._joining = self._joining, []
-        for place in joining:
-            stream = self._streams[place]
-            if place.failure is None and not stream.joined.cancelled():
-                stream.joined.set_result(Standing(self, place))
+        for place, joined in joining:
+            if place.failure is None and not joined.cancelled():
+                joined.set_result(Standing(self, place))
                 continue
             self.enter(lambda gone=place: self.detach(gone))  # type: ignore[misc]
-            if place.failure is not None and not stream.joined.cancelled():
-                stream.joined.set_exception(place.failure)
+            if place.failure is not None and not joined.cancelled():
+                joined.set_exception(place.failure)
         for failure in published.failed:
             log.error("a value could not be computed; what was sent of it before stays: %s", failure, exc_info=failure.__cause__)
         if self.pipeline.graph.take_wants_changed():
