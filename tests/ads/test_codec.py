@@ -179,6 +179,47 @@ def test_an_ack_alone_is_read_without_protobuf(monkeypatch: pytest.MonkeyPatch) 
     assert delta_requested(ack) == DeltaRequested(EDS, nonce="7-1f")
 
 
+@settings(deadline=None, max_examples=examples(300))
+@given(
+    message=st.builds(
+        discovery_pb2.DiscoveryRequest,
+        version_info=st.text(max_size=130),
+        type_url=st.sampled_from([*TYPE_NAMES, "type.googleapis.com/x", ""]),
+        response_nonce=st.text(st.characters(codec="utf-8"), max_size=130),
+        resource_names=st.lists(st.sampled_from(["", "a", "outbound|80||a.b", EDS, f'"{chr(len(EDS))}{EDS}*']), max_size=4),
+    ),
+    change=st.none() | st.tuples(st.integers(-300, 300), st.binary(max_size=3)),
+)
+def test_a_request_for_many_names_that_is_read_by_hand_is_what_protobuf_reads(
+    message: discovery_pb2.DiscoveryRequest, change: tuple[int, bytes] | None
+) -> None:
+    message.resource_names.extend(f"outbound|80||service-{number}" for number in range(30))
+    raw = message.SerializeToString()
+    if change is not None:
+        at, put = change[0] % len(raw), change[1]
+        raw = raw[:at] + put + raw[at + len(put) // 2 :]
+    try:
+        expected = codec._requested(discovery_pb2.DiscoveryRequest.FromString(raw))
+    except DecodeError:
+        with pytest.raises(ProtocolError):
+            requested(raw)
+        return
+    assert requested(raw) == expected
+
+
+def test_the_names_that_each_ack_says_again_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"outbound|80||service-{number}" for number in range(100))
+    first, second = (
+        discovery_pb2.DiscoveryRequest(type_url=EDS, version_info="v", resource_names=names, response_nonce=nonce).SerializeToString()
+        for nonce in ("7-1", "8-1f")
+    )
+    before = requested(first)
+    monkeypatch.setattr(codec, "_parsed", None)
+    after = requested(second)
+    assert after == Requested(EDS, names, "v", "8-1f")
+    assert after.names is before.names
+
+
 def test_what_many_streams_ask_for_alike_is_read_once() -> None:
     held = {f"outbound|80||service-{number}": "1" for number in range(100)}
     raw = discovery_pb2.DeltaDiscoveryRequest(

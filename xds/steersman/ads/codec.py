@@ -29,7 +29,7 @@ _WRAPPER: Final = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 
 _LONGEST_ID: Final = 1_024
 
-_ALIKE: Final = range(512, 256 * 1024)
+_ALIKE: Final = range(512, 128 * 1024)
 """Bytes of requests of which the last few are kept: less is decoded as soon as it is looked for, and more is too much to keep."""
 
 _LONGEST_TEXT: Final = 16_384
@@ -50,7 +50,8 @@ class Opening(NamedTuple):
 
 def requested(raw: bytes) -> Requested:
     """The DiscoveryRequest in these bytes. Raises ProtocolError if there is none."""
-    return _requested(_parsed(discovery_pb2.DiscoveryRequest, raw))
+    repeating = _repeating(raw) if len(raw) in _ALIKE else None
+    return repeating if repeating is not None else _requested(_parsed(discovery_pb2.DiscoveryRequest, raw))
 
 
 def delta_requested(raw: bytes) -> DeltaRequested:
@@ -61,7 +62,7 @@ def delta_requested(raw: bytes) -> DeltaRequested:
     return _delta_subscribed(raw) if len(raw) in _ALIKE else _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _delta_subscribed(raw: bytes) -> DeltaRequested:
     """A thousand streams that come back alike say the same, and it is decoded once."""
     return _delta_requested(_parsed(discovery_pb2.DeltaDiscoveryRequest, raw))
@@ -110,6 +111,9 @@ def no_endpoints(cluster: str) -> Resource:
 
 _TYPE_URL_SUBSCRIBED, _NONCE_ANSWERED = 0x12, 0x32
 """Tags of a DeltaDiscoveryRequest's type_url and response_nonce."""
+_VERSION_HELD, _TYPE_URL_NAMED, _NONCE_NAMED = 0x0A, 0x22, 0x2A
+"""Those of a DiscoveryRequest's version_info, type_url and response_nonce."""
+_TYPE_URL_BEGINS: Final = b"type.googleapis.com/"
 _KNOWN: Final = {type_url.encode(): type_url for type_url in TYPE_NAMES}
 _SHORTEST_ACK: Final = min(map(len, _KNOWN)) + 5
 
@@ -136,6 +140,34 @@ def _acknowledging(raw: bytes) -> DeltaRequested | None:
     ):
         return None
     return DeltaRequested(type_url, nonce=raw[nonce + 2 :].decode())
+
+
+def _repeating(raw: bytes) -> Requested | None:
+    """The DiscoveryRequest, if it is a version_info or none, resource_names, a type_url that we know and a response_nonce, in this order,
+    as an ACK is: it says all names again, the same as those of a thousand other streams."""
+    names = 2 + raw[1] if raw[0] == _VERSION_HELD else 0
+    url = raw.rfind(_TYPE_URL_BEGINS, names)
+    if url < names + 2 or raw[url - 2] != _TYPE_URL_NAMED:
+        return None
+    nonce = url + raw[url - 1]
+    type_url, version, answered = _KNOWN.get(raw[url:nonce]), raw[2:names], raw[nonce + 2 :]
+    if type_url is None or max(len(version), len(answered)) >= 0x80 or raw[nonce : nonce + 2] != bytes((_NONCE_NAMED, len(answered))):
+        return None
+    listed = _names_listed(raw[names : url - 2])
+    if listed is None or not (version.isascii() and answered.isascii()):
+        return None
+    return Requested(type_url, listed, version.decode(), answered.decode())
+
+
+@lru_cache(maxsize=32)
+def _names_listed(raw: bytes) -> tuple[str, ...] | None:
+    """The resource_names that these bytes of a DiscoveryRequest are; None where they are anything else as well."""
+    try:
+        message = discovery_pb2.DiscoveryRequest.FromString(raw)
+    except DecodeError:
+        return None
+    names: tuple[str, ...] = tuple(message.resource_names)
+    return names if discovery_pb2.DiscoveryRequest(resource_names=names).SerializeToString() == raw else None
 
 
 def _requested(message: Any) -> Requested:
