@@ -233,11 +233,8 @@ def test_clusters_of_secrets_that_cannot_be_read_at_a_restart_are_what_they_were
     east.stop()
     east.delete("Secret", "north", ROOT)
     plane.start().ready(60)
-    assert {name: one["state"] for name, one in listed(plane).items()} == {
-        "east": "UNREACHABLE",
-        "west": "UNAUTHORISED",
-        "north": "UNAUTHORISED",
-    }
+    states = {"east": "UNREACHABLE", "west": "UNAUTHORISED", "north": "UNAUTHORISED"}
+    eventually(lambda: {name: one["state"] for name, one in listed(plane).items()} == states)  # an outage is believed after 2 s
     assert "its kubeconfig is in Secret east/istio-system/west, key west, which can't be read now" in listed(plane)["west"]["problem"]
     with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
         stream.take(CDS)
