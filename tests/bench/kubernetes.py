@@ -48,7 +48,9 @@ from tests.support.live import ControlPlane
 SERVICES, ENDPOINTS = 1_000, 100
 STARTS = 3
 RATES, SECONDS = (500.0, 2_000.0), 10.0
-SLICES, PODS = (next(resource for resource in RESOURCES if resource.kind is kind) for kind in (Kind.ENDPOINT_SLICE, Kind.POD))
+NODES, SLICES, PODS = (
+    next(resource for resource in RESOURCES if resource.kind is kind) for kind in (Kind.NODE, Kind.ENDPOINT_SLICE, Kind.POD)
+)
 PATH = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 CLIENT = Client("client-0", "10.250.0.1", "c0", "client")
 NAMES: Names = {EDS: [f"outbound|80||{name_of(number)}.demo.svc.cluster.local" for number in range(SERVICES)]}
@@ -198,7 +200,8 @@ async def kept(file: Path) -> tuple[float, float]:
             whole.set()
 
     async with Api(KubeconfigFile(file), Timing()) as server:
-        for resource in (SLICES, PODS):
+        for resource in (NODES, SLICES, PODS):  # the first makes the connection, and what it takes to read any
+            whole.clear()
             before = held_now()
             follower = Follower(
                 resource,
@@ -213,13 +216,12 @@ async def kept(file: Path) -> tuple[float, float]:
             held.append(follower)
             running = asyncio.create_task(follower.run(server))
             await whole.wait()
-            whole.clear()
             await asyncio.sleep(1)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             found.append((held_now() - before) / processes.KB / SERVICES)
     assert len(held) > SERVICES * ENDPOINTS
-    return found[0], found[1]
+    return found[1], found[2]
 
 
 def held_now() -> int:
