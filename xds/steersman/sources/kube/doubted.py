@@ -1,6 +1,6 @@
 """One Service of a cluster that lost endpoints in doubt: how many it had, how many the API lists now, and those that are held. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from steersman.model.ids import IPFamily, ObjectKey
 from steersman.model.objects import EndpointSlice, SliceEndpoint
@@ -41,18 +41,18 @@ class _Piece:
 class Doubted:
     """`before`: the endpoints that were up when the first was lost; `up`: those that the API lists so now. `began`: when that was; `since`:
     when it was decided to hold what is lost, 0 before. `why`: in words. `pending`: addresses of which it isn't decided yet, shown as the
-    held ones are. `gone`: Pods that a list lacked though slices name them, with how many endpoints. `holds`: it was told of."""
+    held ones are. `gone`: Pods that a list lacked though slices name them, with how many endpoints."""
 
-    __slots__ = ("_addresses", "_pods", "before", "began", "gone", "holds", "key", "pending", "pieces", "since", "up", "why")
+    __slots__ = ("_addresses", "_pods", "alone", "before", "began", "gone", "key", "pending", "pieces", "since", "up", "why")
 
     def __init__(self, key: ObjectKey, before: int, up: int, began: float) -> None:
         self.key = key
+        self.alone = (key,)
         self.before = before
         self.up = up
         self.began = began
         self.since = 0.0
         self.why = ""
-        self.holds = False
         self.pieces: dict[ObjectKey, _Piece] = {}
         self.pending: set[str] = set()
         self.gone: dict[ObjectKey, int] = {}
@@ -124,8 +124,10 @@ class Doubted:
             if moved is not None and moved != listed.address:
                 yield moved
 
-    def addresses(self) -> Iterable[str]:
-        return list(self._addresses)
+    def pending_of(self, key: ObjectKey) -> list[str]:
+        """The addresses of which it isn't decided, of what this slice listed."""
+        piece = self.pieces.get(key)
+        return [address for address in piece.endpoints if address in self.pending] if piece is not None else []
 
     def shown(self, key: ObjectKey) -> EndpointSlice | None:
         """The slice that stands for what is held of the one under this key, in its order; None where nothing is."""

@@ -4,7 +4,7 @@ them. Pure.
     slices, Pods --> Doubted (by Service) --> held slices, and Pods that these need
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from steersman.model.facts import Delete
 from steersman.model.ids import ObjectKey
@@ -20,6 +20,7 @@ from steersman.sources.kube.withheld import Absent, Withheld
 BACK = "enough of it came back"
 GONE = "the Service itself is gone"
 _IN_LIST = "in a list that was read anew"
+_AT_A_TIME = 200
 _IN_TROUBLE = "while its cluster's API was in trouble"
 
 
@@ -45,10 +46,16 @@ class Losses:
         self._anew: dict[str, ObjectKey] = {}
         """Addresses of the Pods that were told of since there has been doubt."""
 
-    def clear(self) -> None:
+    def clear(self) -> Steps[None]:
         """There is no doubt any more, and nothing is held."""
-        for index in (self._of_pod, self._at, self._anew):
-            index.clear()
+        indexes: tuple[dict[ObjectKey, tuple[ObjectKey, ...]], dict[str, tuple[ObjectKey, ...]], dict[str, ObjectKey]]
+        indexes = self._of_pod, self._at, self._anew
+        self._of_pod, self._at, self._anew = {}, {}, {}
+        for index in indexes:
+            while index:
+                for _ in range(min(_AT_A_TIME, len(index))):
+                    index.popitem()
+                yield
 
     def is_over(self, missing: int, before: int) -> bool:
         """Whether that is more than is believed in doubt."""
@@ -92,9 +99,9 @@ class Losses:
 
     def _hold(self, doubted: Doubted, piece: EndpointSlice, endpoint: SliceEndpoint) -> None:
         if doubted.add(piece, endpoint):
-            self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted.key)
+            self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted)
             if endpoint.pod:
-                self._stands_behind(_pod_of(doubted.key, endpoint), doubted.key)
+                self._stands_behind(_pod_of(doubted.key, endpoint), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
         """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much."""
@@ -194,8 +201,8 @@ class Losses:
         holders = (self.doubted.get(service) for service in self._of_pod.get(pod, ()))
         return any(doubted.needs(pod) for doubted in holders if doubted is not None)
 
-    def _stands_behind(self, pod: ObjectKey, service: ObjectKey) -> None:
-        self._of_pod[pod] = _with(self._of_pod.get(pod, ()), service)
+    def _stands_behind(self, pod: ObjectKey, doubted: Doubted) -> None:
+        self._of_pod[pod] = _with(self._of_pod.get(pod, ()), doubted)
 
     def lack(self, absent: Absent, now: float, *, mass: bool) -> Steps[None]:
         """A list lacked these Pods. Holds those that held endpoints need; and those of Services that would lose too much by them, or, of a
@@ -222,7 +229,7 @@ class Losses:
                     absent.pending.discard(pod)
                     self._withheld.pods.add(pod)
                     doubted.gone[pod] = count
-                    self._stands_behind(pod, service)
+                    self._stands_behind(pod, doubted)
             self._decide(doubted, _IN_LIST, now)
             yield
 
@@ -232,7 +239,7 @@ class Losses:
         """Decides of what has changed since this was asked last."""
         touched, self._touched = self._touched, set()
         for service in touched:
-            self._judge(service, now)
+            run(self._judge(service, now))
 
     def judge_all(self, now: float) -> Steps[None]:
         """Decides of everything, at the end of a list, unless another is being told."""
@@ -244,10 +251,10 @@ class Losses:
         over = (doubted for doubted in self.doubted.values() if self.is_over(doubted.missing, doubted.before))
         missing = sum([len(doubted) for doubted in over if doubted.key in self.services])
         for service in waiting:
-            self._judge(service, now, missing)
+            yield from self._judge(service, now, missing)
             yield
 
-    def _judge(self, service: ObjectKey, now: float, missing: int | None = None) -> None:
+    def _judge(self, service: ObjectKey, now: float, missing: int | None = None) -> Steps[None]:
         """Whether what is lost of a Service is held. `missing`: at the end of a list, what was lost in all that is, or would be, held."""
         doubted = self.doubted.get(service)
         if doubted is None:
@@ -255,22 +262,22 @@ class Losses:
         self._told.change(ObjectRef(Kind.SERVICE, service), BACK)
         if self.waits:
             if not self.moving:
-                run(self._sift_pending(service, now))
+                yield from self._sift_pending(service, now)
             return
         if not self.is_over(doubted.missing, doubted.before):
             if doubted.since:
-                run(self.release(service, BACK, now))
+                yield from self.release(service, BACK, now)
             else:
-                self._drop(doubted, list(doubted.pending), now)
+                yield from self._drop_pending(doubted, now)
         elif doubted.pending:
             if missing is None:
-                run(self._sift_pending(service, now))
+                yield from self._sift_pending(service, now)
             most = missing if missing is not None else self._held_in_all() + len(doubted.pending)
             if doubted.pending and (doubted.since or (service in self.services and most >= self._settings.at_least)):
                 doubted.pending.clear()
                 self._decide(doubted, _IN_TROUBLE if missing is None else _IN_LIST, now)
             else:
-                self._drop(doubted, list(doubted.pending), now)
+                yield from self._drop_pending(doubted, now)
         elif doubted.since and not len(doubted):
             del self.doubted[service]
 
@@ -281,7 +288,14 @@ class Losses:
             for piece in self._listed.of(service):
                 self._settle(doubted, piece, now)
                 yield
-            self._sift(doubted, list(doubted.pending), now)
+            for key in list(doubted.pieces):
+                self._sift(doubted, doubted.pending_of(key), now)
+                yield
+
+    def _drop_pending(self, doubted: Doubted, now: float) -> Steps[None]:
+        for key in list(doubted.pieces):
+            self._drop(doubted, doubted.pending_of(key), now)
+            yield
 
     def _held_in_all(self) -> int:
         return sum([len(doubted) - len(doubted.pending) for doubted in self.doubted.values() if doubted.since])
@@ -298,7 +312,8 @@ class Losses:
         if doubted is None:
             return
         self._told.change(ObjectRef(Kind.SERVICE, service), why)
-        for key, piece in doubted.pieces.items():
+        while doubted.pieces:  # piece by piece: so many things are gone only in the same time
+            key, piece = doubted.pieces.popitem()
             self._show(service, (key,), now)
             for endpoint in piece.endpoints.values() if self._withheld.pods else ():
                 if endpoint.pod:
@@ -313,5 +328,7 @@ def _pod_of(service: ObjectKey, endpoint: SliceEndpoint) -> ObjectKey:
     return ObjectKey(service.cluster, service.namespace, endpoint.pod)
 
 
-def _with(services: Sequence[ObjectKey], service: ObjectKey) -> tuple[ObjectKey, ...]:
-    return (*services, service) if service not in services else tuple(services)
+def _with(services: tuple[ObjectKey, ...], doubted: Doubted) -> tuple[ObjectKey, ...]:
+    if not services:
+        return doubted.alone
+    return (*services, doubted.key) if doubted.key not in services else services

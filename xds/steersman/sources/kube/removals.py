@@ -213,7 +213,7 @@ class RemovalGuard:
             if absent.keys and now >= absent.since + hold:
                 yield from self._release(kind, OVER, now)
         if not losses.doubted and not self._retold and now >= self._doubted_until:
-            losses.clear()
+            yield from losses.clear()
 
     def release(self, service: ObjectKey | None, now: float) -> Steps[None]:
         """Lets go of what is held of this Service, or of everything, at once."""
