@@ -174,6 +174,10 @@ class Origins(MutableMapping[Cause, Origin]):
     def __len__(self) -> int:
         return sum(map(len, self._of_kind.values()))
 
+    def all(self) -> list[tuple[Kind, list[tuple[Any, Origin]]]]:
+        """As they are now, by kind: a copy, to be looked through in steps."""
+        return [(kind, list(held.items())) for kind, held in self._of_kind.items()]
+
     def of(self, source: str) -> list[Cause]:
         """What came from this source."""
         return [(kind, key) for kind, held in self._of_kind.items() for key, origin in held.items() if origin.source == source]

@@ -7,12 +7,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from steersman.admin.counters import Counters
 from steersman.admin.state import CLUSTER_KINDS, SourceState, SourceStatus
 from steersman.errors import SteersmanError
 from steersman.model.clusters import ClusterHealth, ClusterState
-from steersman.model.facts import Delete, Fact, Synced, Upsert
+from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
 from steersman.pipeline import Cause
 from steersman.server.engine import Engine
@@ -25,6 +26,9 @@ Run = Callable[[Emit], Awaitable[None]]
 
 _DEAD = 4.0
 """Seconds for which a cluster is waited for that can't be reached, where another is there."""
+
+_AT_ONCE = 5_000
+"""How many objects are looked through at a stretch: about 2 ms."""
 
 _RETRY_FIRST = 0.5
 _RETRY_LAST = 30.0
@@ -83,10 +87,15 @@ class Sources:
         """Takes back all that this source told; what fed it has ended."""
         del self._sources[name]
         self._told.set()
-        told: asyncio.Future[list[Cause]] = asyncio.get_running_loop().create_future()
+        now: asyncio.Future[list[tuple[Kind, list[tuple[Any, Origin]]]]] = asyncio.get_running_loop().create_future()
         # By way of the inbox: what it emitted last is in the pipeline by then.
-        self._engine.enter(lambda: told.set_result(self._engine.pipeline.origins.of(name)))
-        self._engine.submit([Delete(kind=kind, key=key) for kind, key in await told])
+        self._engine.enter(lambda: now.set_result(self._engine.pipeline.origins.all()))
+        gone: list[Fact] = []
+        for kind, held in await now:
+            for start in range(0, len(held), _AT_ONCE):
+                gone += [Delete(kind=kind, key=key) for key, origin in held[start : start + _AT_ONCE] if origin.source == name]
+                await asyncio.sleep(0)
+        self._engine.submit(gone)
 
     def state(self, name: str) -> SourceState:
         return self._sources[name].state
