@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.model.ids import ClusterID
 from steersman.sources.contents import run
 from steersman.sources.kube.mirror import Mirror
-from steersman.sources.kube.reflector import Get, Pause, Reflector, Renew, Watch
+from steersman.sources.kube.reflector import Begin, Complete, Get, Pause, Put, Reflector, Renew, Watch
 from steersman.sources.kube.timing import Timing
 from tests.sources.kube.answers import Object, bookmark, error, event, page, pod, resource, status
 from tests.sources.listening import Listener
@@ -201,6 +202,19 @@ def deleted(name: str) -> Step:
     return lambda server, client: server.delete(name)
 
 
+def warmed(*names: str, uid: str) -> Step:
+    """The warm file of a process before is read only now; some of what it has is another object by now, or has changed."""
+
+    def warm(server: Server, client: Client) -> None:
+        older = Mirror(EAST, resource("pods"))
+        bodies = [pod(name, 99_000, uid=uid, ip="10.9.9.9") for name in names]
+        run(older.take([Begin(), *(Put(msgspec.Raw(json.dumps(body).encode())) for body in bodies), Complete()], client.now))
+        run(client.mirror.restore(older.kept()[1], "east.warm", client.now))
+        client.reflector.remember()
+
+    return warm
+
+
 def went_wrong(fault: str) -> Step:
     return lambda server, client: client.step(fault)
 
@@ -214,6 +228,9 @@ STEPS: dict[str, Step] = {
     "compact": lambda server, client: server.compact(),
     "restore": lambda server, client: client.cut_by(server.restore),
     "resync": lambda server, client: client.reflector.resync(client.now),
+    "warm a b": warmed("a", "b", uid="u1"),
+    "warm c": warmed("c", uid="u0"),
+    "forget": lambda server, client: client.mirror.forget_warm(),
     "interrupt": lambda server, client: client.reflector.interrupted(client.now),
 }
 
@@ -231,6 +248,7 @@ def test_whatever_happens_what_was_told_comes_to_what_the_server_has(steps: list
         for name, one in server.objects.items()
     }
     assert client.reflector.whole
+    assert client.mirror.warm == 0
 
 
 def test_the_server_of_these_tests_tells_what_it_has() -> None:

@@ -11,6 +11,7 @@ from steersman.sources.contents import run
 from steersman.sources.kube import wire
 from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
+from steersman.sources.kube.warmfile import Kept
 from tests.sources.kube.answers import Object, pod, resource
 
 EAST = ClusterID("east")
@@ -147,3 +148,78 @@ def test_what_is_told_as_one_is_not_told_in_parts() -> None:
     assert not mirror.in_parts
     run(sweeping)
     assert mirror.in_parts
+
+
+def kept(name: str, version: int, *, uid: str = "", ip: str = "10.0.0.1") -> Kept:
+    """As a warm file has it."""
+    mirror = mirror_of(pod(name, version, uid=uid, ip=ip))
+    _, objects = mirror.kept()
+    return next(objects)
+
+
+def restored(*objects: Kept) -> Mirror:
+    mirror = Mirror(EAST, resource("pods"))
+    run(mirror.restore(objects, "east.warm", 8.0))
+    return mirror
+
+
+def test_what_a_warm_file_has_stands_until_the_server_has_told_everything() -> None:
+    mirror = restored(kept("a", 5), kept("b", 6))
+    (a, b) = mirror.facts()
+    assert isinstance(a, Upsert)
+    assert isinstance(b, Upsert)
+    assert (a.origin.place, a.origin.uid, a.origin.resource_version, a.origin.seen) == ("east.warm", "uid-a", "5", 8.0)
+    assert (mirror.warm, mirror.whole, len(mirror)) == (2, False, 2)
+    assert told(mirror, Begin(), put(pod("a", 5))) == ["upsert a"], "told again, for its origin"
+    assert mirror.warm == 1
+    assert told(mirror, put(pod("c", 9))) == ["upsert c"]
+    assert told(mirror, Complete()) == ["delete b"]
+    assert (mirror.warm, mirror.whole, len(mirror)) == (0, True, 2)
+    assert told(mirror, *whole(pod("a", 5), pod("c", 9))) == []
+
+
+def test_an_object_that_is_as_it_was_is_held_once() -> None:
+    mirror = restored(kept("a", 5))
+    (before,) = mirror.facts()
+    run(mirror.take([Begin(), put(pod("a", 5))], 9.0))
+    (again,) = mirror.facts()
+    assert isinstance(before, Upsert)
+    assert isinstance(again, Upsert)
+    assert again.value is before.value
+    assert (again.origin.place, again.origin.seen) == ("", 9.0)
+
+
+def test_an_object_of_another_uid_than_in_the_warm_file_is_another_object() -> None:
+    mirror = restored(kept("a", 5, uid="u1"))
+    mirror.facts()
+    assert told(mirror, Begin(), put(pod("a", 3, uid="u2"))) == ["delete a", "upsert a"]
+
+
+def test_a_warm_file_says_nothing_of_what_the_server_has_told() -> None:
+    mirror = Mirror(EAST, resource("pods"))
+    told(mirror, Begin(), put(pod("a", 7, ip="10.0.0.7")))
+    run(mirror.restore([kept("a", 5), kept("b", 6)], "east.warm", 8.0))
+    assert [_short(fact) for fact in mirror.facts()] == ["upsert b"]
+    assert told(mirror, Complete()) == ["delete b"]
+    run(mirror.restore([kept("b", 6)], "east.warm", 8.0))
+    assert mirror.facts() == [], "everything has been told"
+
+
+def test_what_a_warm_file_has_of_another_cluster_goes() -> None:
+    mirror = restored(kept("a", 5), kept("b", 6))
+    mirror.facts()
+    told(mirror, Begin(), put(pod("a", 5)))
+    mirror.tell_warm(9.0)
+    assert [_short(fact) for fact in mirror.facts()] == ["upsert b"]
+    mirror.forget_warm()
+    assert [_short(fact) for fact in mirror.facts()] == ["delete b"]
+    assert (mirror.warm, len(mirror)) == (0, 1)
+
+
+def test_changes_are_counted_where_what_is_held_means_something_else() -> None:
+    mirror = mirror_of(pod("a", 5))
+    assert mirror.changes == 1
+    told(mirror, put(pod("a", 6)))
+    assert mirror.changes == 1, "nothing but its resourceVersion"
+    told(mirror, put(pod("a", 7, ip="10.0.0.2")), put(pod("b", 8)), remove(pod("b", 9)))
+    assert mirror.changes == 4

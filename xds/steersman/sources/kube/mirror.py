@@ -53,6 +53,8 @@ class Mirror:
         self._facts: list[Fact] = []
         self._warm: set[ObjectKey] = set()
         """Objects that nobody but the warm file has told yet."""
+        self._place = ""
+        """That file."""
         self.changes = 0
 
     def __len__(self) -> int:
@@ -85,6 +87,7 @@ class Mirror:
 
     def restore(self, objects: Iterable[Kept], place: str, seen: float) -> Steps[None]:
         """Takes in what a warm file has, as far as the server has told nothing of it; pauses after each object. `place`: the file."""
+        self._place = place
         for kept in objects:
             if self.whole:
                 return
@@ -92,9 +95,18 @@ class Mirror:
             if key not in self._held:
                 self._held[key] = _Held(kept.uid, kept.resource_version, kept.value)
                 self._warm.add(key)
-                origin = Origin(source=self.cluster, place=place, uid=kept.uid, resource_version=kept.resource_version, seen=seen)
-                self._facts.append(Upsert(kind=self.kind, key=key, value=kept.value, origin=origin))
+                self._tell_warm(key, seen)
             yield
+
+    def tell_warm(self, seen: float) -> None:
+        """What stands from the file is told once more, which is a change to nobody."""
+        for key in self._warm:
+            self._tell_warm(key, seen)
+
+    def _tell_warm(self, key: ObjectKey, seen: float) -> None:
+        held = self._held[key]
+        origin = Origin(source=self.cluster, place=self._place, uid=held.uid, resource_version=held.resource_version, seen=seen)
+        self._facts.append(Upsert(kind=self.kind, key=key, value=held.value, origin=origin))
 
     def forget_warm(self) -> None:
         """What was restored is another cluster's."""

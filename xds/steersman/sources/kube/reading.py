@@ -59,7 +59,7 @@ async def _read(source: KubeSource) -> list[Fact]:
         dead = source.status().state in (ClusterState.UNREACHABLE, ClusterState.UNAUTHORISED)
         if waited >= (min(_DEAD, source.timeout) if dead and not source.status().reading else source.timeout):
             break
-        if dead and source.status().warm:
+        if source.status().warm and (dead or waited >= _DEAD):
             break
         await asyncio.wait({running}, timeout=_LOOK)
     running.cancel()

@@ -248,6 +248,8 @@ class KubeSource:
         if self._warm is None or not self._warm.reading:
             waiting.cancel()
         await asyncio.wait({waiting})
+        if not waiting.cancelled():
+            waiting.result()
 
     async def _restore_and_tell(self, warm: WarmStart) -> None:
         await self._restore(warm, lambda: self._due() is not Due.NOTHING)
@@ -294,7 +296,9 @@ class KubeSource:
         whose = self._heartbeat.pulse is not Pulse.NONE  # that two clusters are one is known only then
         if self._telling and not self._synced and whose and all(is_settled(resource) for resource in resources):
             self._synced = True
-            facts.append(Synced(source=self.cluster))
+            for mirror in self._mirrors:  # of a run before, perhaps: what is not told until then is gone
+                mirror.tell_warm(self._clock())
+            facts += [*self._object_facts(), Synced(source=self.cluster)]
         if facts:
             self._emit(facts)
 
