@@ -233,8 +233,9 @@ def test_clusters_of_secrets_that_cannot_be_read_at_a_restart_are_what_they_were
     east.stop()
     east.delete("Secret", "north", ROOT)
     plane.start().ready(60)
-    states = {"east": "UNREACHABLE", "west": "UNAUTHORISED", "north": "UNAUTHORISED"}
-    eventually(lambda: {name: one["state"] for name, one in listed(plane).items()} == states)  # an outage is believed after 2 s
+    assert sum("warm" in one for one in listed(plane).values()) == 3, "they are waited for, and served as they were"
+    outage = {"east": "UNREACHABLE", "west": "UNAUTHORISED", "north": "UNAUTHORISED"}
+    eventually(lambda: {name: one["state"] for name, one in listed(plane).items()} == outage)
     assert "its kubeconfig is in Secret east/istio-system/west, key west, which can't be read now" in listed(plane)["west"]["problem"]
     with DeltaStream(plane.xds, node_of(EAST.client)) as stream:
         stream.take(CDS)

@@ -209,7 +209,8 @@ async def test_credentials_that_are_not_had_are_not_waited_for(double: Double, r
     async with restarts.running() as (source, heard):
         await heard.until(lambda: held(heard))
         assert held(heard) == before
-        assert health(heard).warm == source.status().contact > 0
+        assert state_of(heard) is ClusterState.STALE
+        assert health(heard).since == health(heard).warm == source.status().contact > 0
         double.delete("Pod", "reviews-1", objects.NAMESPACE)
         ready.set()
         await heard.until(lambda: heard.synced)

@@ -1,8 +1,10 @@
 """Warm files on disk: written whole or not at all, by one server at a time, and each trouble with them told with its remedy."""
 
+import asyncio
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,19 @@ async def test_files_tell_whose_secret_they_are_of_without_being_read_whole(dire
     (directory.path / "other.warm").write_bytes(directory.file(ClusterID("west")).read_bytes())
     found = [(one.cluster, one.place) for one in directory.held_by(["east", "elsewhere"])]
     assert found == [("west", "Secret east/ns/west")]
+
+
+async def test_files_of_several_clusters_are_written_at_once(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def slowly(path: Any, *how: int) -> int:
+        """So that each thread has the lock's file open before any has the lock."""
+        descriptor = opened(path, *how)
+        if str(path).endswith(".lock"):
+            time.sleep(0.05)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", slowly)
+    stores = [directory.of(ClusterID(f"c{number}")) for number in range(4)]
+    assert all(await asyncio.gather(*(write(store, "a") for store in stores)))
+    assert [await read(store) for store in stores] == [["a"]] * 4

@@ -232,6 +232,8 @@ class KubeSource:
             self._contact = warm.as_of
             if self._state in OUTAGES:
                 self._since = self._contact
+            else:
+                self._notice(self._resources())
         self._uid = self._heartbeat.uid = self._heartbeat.uid or header.uid
         if self._is_out() or self._heard() == -math.inf:
             self._first.stand_in(asyncio.get_running_loop().time())

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from urllib.parse import quote
 
 from steersman import __version__
@@ -55,6 +56,8 @@ class WarmDirectory:
         self.max_age = max_age
         self.keeps = keeps
         self._lock = -1
+        self._owning = Lock()
+        """Files are written by several threads, and a lock that one of them has just taken would be another server's to the next."""
 
     def of(self, cluster: ClusterID) -> "WarmStore":
         return WarmStore(self, cluster)
@@ -113,9 +116,12 @@ class WarmDirectory:
 
     def _own(self) -> None:
         """Takes the directory, made if it isn't there. Raises OSError, Unwritable where another process has it."""
-        make_directory(self.path)
-        if self._lock >= 0:
-            return
+        with self._owning:
+            make_directory(self.path)
+            if self._lock < 0:
+                self._lock = self._locked()
+
+    def _locked(self) -> int:
         descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +133,7 @@ class WarmDirectory:
                 f"another server keeps its warm files in {self.path}, so this one only reads them",
                 "give each server a warmStart.directory of its own; if the other is about to end, nothing: this one takes over then",
             ) from error
-        self._lock = descriptor
+        return descriptor
 
     def _sync(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
