@@ -502,6 +502,16 @@ def test_a_resource_that_is_not_served_is_told_to_have_no_objects_and_looked_for
     assert told.asked().startswith("WATCH /apis/networking.istio.io/v1/gateways sendInitialEvents")
 
 
+def test_a_resource_that_was_there_before_a_restart_is_gone_only_when_that_was_said_twice() -> None:
+    told = Transcript("gateways")
+    told.reflector.remember()
+    assert told.asked() == "GET /apis"
+    assert told.answered(groups()) == []
+    assert told.reflector.standing is Standing.MISSING
+    assert told.waited() == "GET /apis"
+    assert told.answered(groups()) == ["begin", "complete"]
+
+
 def test_a_resource_that_disappears_is_gone_only_when_that_was_said_twice() -> None:
     told = followed("v1")
     told.after(60).ended()
