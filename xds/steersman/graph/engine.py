@@ -172,8 +172,9 @@ class Graph:
 
     # -- demand ---------------------------------------------------------------------------------------------------------------
 
-    def demand(self, collection: Collection[K, V], key: K) -> None:
-        """Someone needs this value from now on; counted. It is computed, and reported, by the next settlement."""
+    def demand(self, collection: Collection[K, V], key: K, ref: NodeRef | None = None) -> None:
+        """Someone needs this value from now on; counted. It is computed, and reported, by the next settlement. `ref`: both as one, where
+        the caller keeps it: it is not made again then."""
         plan = self._plans[collection]
         node = plan.nodes.get(key)
         if node is None:
@@ -186,7 +187,7 @@ class Graph:
                 node.value = _UNMADE
                 self._dirty[plan.level][node] = None
         if node.demand is None:
-            node.demand = Demand(NodeRef(collection, node.key))
+            node.demand = Demand(ref or NodeRef(collection, node.key))
             self._changed[node] = None
         else:
             node.demand.times += 1

@@ -31,7 +31,7 @@ class NodeRef(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
         return f"{self.collection.name}[{self.key}]"
 
 
-class Demand(msgspec.Struct):
+class Demand(msgspec.Struct, gc=False):
     """That a value is needed: how often, and the reference by which it is reported."""
 
     ref: NodeRef
@@ -101,8 +101,9 @@ class Node:
         return (held,) if type(held) is Node else tuple(held)
 
 
-_FEW = 8
-"""Dependents that are looked through one by one."""
+_FEW = 16
+"""Dependents that are looked through one by one: a dict of so many takes four times as much, and an assignment is seen from about a dozen
+places."""
 
 
 class Plan:

@@ -187,7 +187,7 @@ class SnapshotCache:
         ref = part.refs.get(name)
         if ref is None:
             return
-        self._graph.demand(ref.collection, ref.key)
+        self._graph.demand(ref.collection, ref.key, ref)
         watcher = (part.key, name)
         held = self._watched.get(ref)
         if held is None:
