@@ -354,3 +354,17 @@ def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(events: li
             case ("settle",):
                 settled()
     settled()
+
+
+def test_a_bucket_of_an_index_may_grow_and_shrink_from_none_to_many_and_back(counted: Counted) -> None:
+    graph = counted.graph
+    graph.demand(IN_GROUP, "g")
+    names = [f"{number:03}" for number in range(100)]
+    for count, name in enumerate(names, 1):
+        graph.put(ROWS, name, Row("g", 1))
+        graph.settle()
+        assert graph.value(IN_GROUP, "g") == tuple(names[:count])
+    for count, name in enumerate(reversed(names), 1):
+        graph.delete(ROWS, name)
+        graph.settle()
+        assert graph.value(IN_GROUP, "g") == tuple(names[: 100 - count])

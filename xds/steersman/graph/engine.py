@@ -17,6 +17,9 @@ from steersman.graph.nodes import ComputeFailed, Demand, Failed, Node, NodeRef, 
 AT_ONCE = 256
 """Values that a computation makes in one step of a settlement before it is put off: at 20 to 50 us each, about 10 ms."""
 
+_FEW = 32
+"""Keys of a bucket that are looked through one by one: a dict of so many takes three times as much."""
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 S = TypeVar("S", bound=Hashable)
@@ -45,7 +48,7 @@ class Graph:
         self._indexes: dict[Table[Any, Any] | Index[Any, Any], list[Index[Any, Any]]] = {}
         """By what they are over."""
         self._buckets: dict[Index[Any, Any], dict[Any, Any]] = {}
-        """By index: buckets of several keys as dicts of them, those of one, which are most, as that key."""
+        """By index: buckets of one key, which are most, as that key, those of a few as lists, and of many as dicts of them."""
         self._dirty: list[dict[Node, None]] = []
         self._changed: dict[Node, None] = {}
         self._loose: dict[Node, None] = {}
@@ -129,30 +132,45 @@ class Graph:
         if left == entered:
             return
         before, after = frozenset(left), frozenset(entered)
-        buckets, above = self._buckets[index], self._indexes[index]
         for gone in before - after:
-            bucket = buckets[gone]
-            if type(bucket) is dict:
-                del bucket[key]
-                if len(bucket) == 1:
-                    (buckets[gone],) = bucket
-            else:
-                del buckets[gone]
-                for other in above:
-                    self._reindex(other, gone, gone, None)
+            self._leave(index, gone, key)
         for come in after - before:
-            if come not in buckets:
-                buckets[come] = key
-                for other in above:
-                    self._reindex(other, come, None, come)
-            elif type(bucket := buckets[come]) is dict:
-                bucket[key] = None
-            else:
-                buckets[come] = {bucket: None, key: None}
+            self._enter(index, come, key)
         plan = self._plans[index]
         for bucket_key in before ^ after:
             if bucket_key in plan.nodes:
                 self._touch(plan, bucket_key, self._input(plan, bucket_key))
+
+    def _enter(self, index: Index[Any, Any], at: Any, key: Any) -> None:
+        buckets = self._buckets[index]
+        if at not in buckets:
+            buckets[at] = key
+            for above in self._indexes[index]:
+                self._reindex(above, at, None, at)
+        elif type(bucket := buckets[at]) is dict:
+            bucket[key] = None
+        elif type(bucket) is list:
+            bucket.append(key)
+            if len(bucket) > _FEW:
+                buckets[at] = dict.fromkeys(bucket)
+        else:
+            buckets[at] = [bucket, key]
+
+    def _leave(self, index: Index[Any, Any], at: Any, key: Any) -> None:
+        buckets = self._buckets[index]
+        bucket = buckets[at]
+        if type(bucket) is dict:
+            del bucket[key]
+            if len(bucket) <= _FEW // 2:
+                buckets[at] = list(bucket)
+        elif type(bucket) is list:
+            bucket.remove(key)
+            if len(bucket) == 1:
+                (buckets[at],) = bucket
+        else:
+            del buckets[at]
+            for above in self._indexes[index]:
+                self._reindex(above, at, at, None)
 
     def _touch(self, plan: Plan, key: Any, value: Any) -> None:
         node = plan.nodes.get(key)
@@ -331,8 +349,8 @@ class Graph:
     def _input(self, plan: Plan, key: Any) -> Any:
         collection = plan.collection
         if isinstance(collection, Index):
-            bucket = self._buckets[collection].get(key, {})
-            return tuple(sorted(bucket)) if type(bucket) is dict else (bucket,)
+            bucket = self._buckets[collection].get(key, [])
+            return tuple(sorted(bucket)) if type(bucket) in (dict, list) else (bucket,)
         assert isinstance(collection, Table)
         return self._rows[collection].get(key)
 
