@@ -5,13 +5,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from msgspec.structs import replace
 
 from steersman.cli.node import read_node
 from steersman.cli.offline import Offline, offline
 from steersman.model.clusters import OutagePolicy
 from steersman.model.facts import Origin, Resolved, Upsert
+from steersman.model.ids import ObjectKey
+from steersman.model.mesh import ObjectRef
 from steersman.model.objects import Kind
 from steersman.model.proxy import Proxy
+from steersman.model.removals import HeldRemoval, held_slice
+from steersman.registry.collections import SLICES
 from tests.support.mesh import outage
 
 
@@ -56,7 +61,8 @@ def _name(one: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def load_case(file: Path, directory: Path) -> Case:
-    """Writes the case as files into that directory, and reads them. `outages`: what holds for clusters whose API is silent."""
+    """Writes the case as files into that directory, and reads them. `outages`: what holds for clusters whose API is silent. `held`: what a
+    removal guard holds, by the Service's cluster/namespace/name."""
     case = read_case(file)
     config = case["config"]
     for cluster in config["clusters"]:
@@ -71,6 +77,8 @@ def load_case(file: Path, directory: Path) -> Case:
         mesh.pipeline.apply([Upsert(kind=Kind.RESOLVED, key=hostname, value=answer, origin=Origin(source="dns"))])
     for cluster, policy in case.get("outages", {}).items():
         mesh.pipeline.apply([outage(cluster, OutagePolicy(policy))])
+    for service, held in case.get("held", {}).items():
+        mesh.pipeline.apply(_held(mesh, ObjectKey(*service.split("/")), **held))
     proxies = {}
     for name, node in case["nodes"].items():
         node_file = directory / "node.yaml"
@@ -78,3 +86,27 @@ def load_case(file: Path, directory: Path) -> Case:
         proxies[name] = read_node(node_file)
         mesh.connect(proxies[name])
     return Case(mesh, proxies, case.get("services", ["reviews.default"]))
+
+
+def _held(mesh: Offline, service: ObjectKey, slice_name: str, addresses: list[str], pods: list[str]) -> list[Upsert]:
+    """What a guard tells of a Service whose slice of this name lists these addresses no longer, and of whose Pods a list lacks some."""
+    origin = Origin(source=service.cluster)
+    key = ObjectKey(service.cluster, service.namespace, slice_name)
+    before = mesh.pipeline.graph.ask(SLICES, key)
+    assert before is not None
+    kept, lost = (tuple(one for one in before.endpoints if (one.address in addresses) is gone) for gone in (False, True))
+    slices = (replace(before, endpoints=kept), replace(before, key=held_slice(key), endpoints=lost))
+    count = len(lost) + len(pods)
+    held = HeldRemoval(
+        object=ObjectRef(Kind.SERVICE, service),
+        count=count,
+        before=len(before.endpoints),
+        since=1_700_000_000.0,
+        until=1_700_000_300.0,
+        cause=f"{count} of its {len(before.endpoints)} endpoints were lost in a list that was read anew",
+        pods=frozenset(ObjectKey(service.cluster, service.namespace, pod) for pod in pods),
+    )
+    return [
+        *(Upsert(kind=Kind.ENDPOINT_SLICE, key=one.key, value=one, origin=origin) for one in slices),
+        Upsert(kind=Kind.HELD_REMOVAL, key=held.object, value=held, origin=origin),
+    ]
