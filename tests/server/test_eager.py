@@ -1,6 +1,7 @@
 """Coroutines that begin at once."""
 
 import asyncio
+import gc
 
 from steersman.server.eager import Eager
 
@@ -77,3 +78,28 @@ async def test_what_it_waits_for_may_fail() -> None:
     future.set_exception(ConnectionError("broken"))
     await eager.ended(5)
     assert seen == ["broken"]
+
+
+async def test_how_that_ends_on_which_it_was_ended_is_nobodys_any_more() -> None:
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    async def run(future: asyncio.Future[None]) -> None:
+        await future
+
+    def given_up(future: asyncio.Future[None]) -> Eager:
+        eager = Eager(run(future))
+        eager.begin()
+        return eager
+
+    later, before = loop.create_future(), loop.create_future()
+    given_up(later).cancel()
+    eager = given_up(before)
+    before.set_exception(ConnectionError("broken"))
+    eager.cancel()
+    later.set_exception(ConnectionError("broken"))
+    await asyncio.sleep(0)
+    del eager, later, before
+    gc.collect()
+    assert told == []

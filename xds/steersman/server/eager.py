@@ -33,9 +33,10 @@ class Eager:
             await asyncio.wait({self._ended}, timeout=seconds)
 
     def cancel(self) -> None:
-        """Ends it where it waits."""
+        """Ends it where it waits. What comes of that is nobody's any more."""
         if self._waiting is not None:
             self._waiting.remove_done_callback(self._step)
+            self._waiting.add_done_callback(_looked_at)
         if self._coroutine is not None:
             self._coroutine.close()
             self._end()
@@ -58,3 +59,9 @@ class Eager:
         self._coroutine = self._waiting = None
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+def _looked_at(future: asyncio.Future[Any]) -> None:
+    """Of an exception that nobody looks at the loop tells the log."""
+    if not future.cancelled():
+        future.exception()
