@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.slow]
 def test_c39_c40_no_request_fails_and_nothing_is_refused_while_everything_changes(tmp_path: Path) -> None:
     number = seed()
     with changing(tmp_path, number) as world:
-        report = change(world, most=400, seconds=20)
+        report = change(world, most=400, seconds=35)
     print(report)
     assert report.failed == [], report.told()
     assert report.refused == {}
