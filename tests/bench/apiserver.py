@@ -1,6 +1,8 @@
 """The double of an API server in a process of its own: a cluster of so many services with one slice each, which changes on command.
 
-python -m tests.bench.apiserver SERVICES ENDPOINTS
+python -m tests.bench.apiserver SERVICES ENDPOINTS [bare]
+
+`bare`: the slices name no pods, and there are none.
 
 It writes its kubeconfig as a line of JSON. To each line RATE SECONDS it answers, when that is over, with a line of JSON: [service,
 monotonic seconds] of each of its events, in which one endpoint of a service's slice is no longer ready, or is again.
@@ -33,7 +35,7 @@ def pod_name(number: int, place: int) -> str:
     return f"{name_of(number)}-7f9c6d5b8-{digest[:5]}"
 
 
-def fill(double: Double, services: int, endpoints: int) -> None:
+def fill(double: Double, services: int, endpoints: int, *, bare: bool) -> None:
     double.store.capacity = _REMEMBERED
     double.apply(*(node(f"node-{number}", "region", f"zone-{number % 3}") for number in range(50)))
     for number in range(services):
@@ -42,8 +44,9 @@ def fill(double: Double, services: int, endpoints: int) -> None:
         for place in range(endpoints):
             index = number * endpoints + place
             its, address, at = pod_name(number, place), f"10.{index // 62_500}.{index // 250 % 250}.{index % 250 + 1}", f"node-{index % 50}"
-            pods.append(pod(its, address, app=name, node=at))
-            entries.append({**endpoint(its, address), "nodeName": at, "zone": f"zone-{index % 3}"})
+            if not bare:
+                pods.append(pod(its, address, app=name, node=at))
+            entries.append({**endpoint("" if bare else its, address), "nodeName": at, "zone": f"zone-{index % 3}"})
         clustered = service(name, {"http": (80, 8080)}, ip=f"10.96.{number // 250}.{number % 250 + 1}")
         double.apply(*pods, clustered, slice_of(name, {"http": 8080}, entries))
 
@@ -74,9 +77,9 @@ def flipped(value: Object, *, turn: int) -> Object:
 
 
 def main() -> None:
-    services, endpoints = int(sys.argv[1]), int(sys.argv[2])
+    services, endpoints, bare = int(sys.argv[1]), int(sys.argv[2]), "bare" in sys.argv[3:]
     with Double() as double:
-        fill(double, services, endpoints)
+        fill(double, services, endpoints, bare=bare)
         print(json.dumps(double.kubeconfig()), flush=True)
         for line in sys.stdin:
             rate, seconds = map(float, line.split())

@@ -57,8 +57,24 @@ NAMES: Names = {EDS: [f"outbound|80||{name_of(number)}.demo.svc.cluster.local" f
 
 
 def run() -> Iterator[Figure]:
-    with compiled(), api(SERVICES, ENDPOINTS) as (process, kubeconfig), TemporaryDirectory() as base:
+    with compiled(), TemporaryDirectory() as base:
         file = Path(base) / "kubeconfig"
+        with api(SERVICES, ENDPOINTS, "bare") as (_, kubeconfig):
+            file.write_text(json.dumps(kubeconfig))
+            started(file)
+            seconds, used = zip(*(started(file) for _ in range(STARTS)), strict=True)
+            yield Figure(
+                name=f"{SERVICES} slices x {ENDPOINTS} endpoints, without pods, from an API server: start of serve to the last assignment",
+                values=tuple(seconds),
+                unit="s",
+                references=(Reference("CPU of the server", tuple(used)),),
+                target=5,
+            )
+        yield from with_pods(file)
+
+
+def with_pods(file: Path) -> Iterator[Figure]:
+    with api(SERVICES, ENDPOINTS) as (process, kubeconfig):
         file.write_text(json.dumps(kubeconfig))
         started(file)
         bare = tuple(asyncio.run(told(file)) for _ in range(STARTS))
@@ -96,9 +112,9 @@ def compiled() -> Iterator[None]:
 
 
 @contextmanager
-def api(services: int, endpoints: int) -> Iterator[tuple["subprocess.Popen[str]", Any]]:
+def api(services: int, endpoints: int, *options: str) -> Iterator[tuple["subprocess.Popen[str]", Any]]:
     """The API server, and its kubeconfig."""
-    command = [sys.executable, "-m", "tests.bench.apiserver", str(services), str(endpoints)]
+    command = [sys.executable, "-m", "tests.bench.apiserver", str(services), str(endpoints), *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
