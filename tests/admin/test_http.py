@@ -123,14 +123,18 @@ async def test_findings_are_those_of_the_mesh_and_of_the_running_server(site: Si
     state.held += [
         SourceStatus(name="west", kind="files", place="clusters/west", state=SourceState.TIMED_OUT, objects=3),
         SourceStatus(name="ca", kind="ca", place="/ca", state=SourceState.FAILED, error="permission denied"),
+        SourceStatus(name="far", kind="kubernetes", place="far.kubeconfig", state=SourceState.TIMED_OUT, registered="clusters.d/far"),
     ]
     found = {(one["id"], one["object"]): one for one in body(await site.get("/debug/findings"))["findings"]}
     assert {key for key in found if key[0] in ("network-without-gateway", "update-rejected", "source-not-synced", "source-failed")} == {
         ("network-without-gateway", "network network-east"),
         ("update-rejected", f"Proxy {SECOND.id}"),
         ("source-not-synced", "Cluster west"),
+        ("source-not-synced", "Cluster far"),
         ("source-failed", "Source ca"),
     }
+    assert " clusters[].syncTimeout" in found["source-not-synced", "Cluster west"]["remedy"]
+    assert " remoteClusters.syncTimeout" in found["source-not-synced", "Cluster far"]["remedy"]
     assert "no <b>such</b> cluster" in found["update-rejected", f"Proxy {SECOND.id}"]["cause"]
     assert "permission denied" in found["source-failed", "Source ca"]["cause"]
     assert [one["severity"] for one in found.values()] == sorted(

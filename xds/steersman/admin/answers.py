@@ -248,7 +248,8 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Finding]:
         match source.state:
             case SourceState.TIMED_OUT:
                 cause = f"not everything was told within its syncTimeout; the mesh is served with what was ({source.objects} objects)"
-                remedy = "see why it is slow, or raise clusters[].syncTimeout; what comes later is served as it comes"
+                where = "remoteClusters" if source.registered else "clusters[]"
+                remedy = f"see why it is slow, or raise {where}.syncTimeout; what comes later is served as it comes"
                 kind = "source-not-synced"
             case SourceState.FAILED:
                 cause = f"{source.error or 'it cannot be read'}; what it told before still stands, and it is tried again"

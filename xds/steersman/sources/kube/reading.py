@@ -85,7 +85,7 @@ def _not_synced(source: KubeSource) -> Fact:
         object=f"Cluster {source.cluster}",
         place=source.place,
         cause=f"not everything could be read of it ({told} objects were{warm}; it is {status.state})",
-        remedy="see the cluster's other findings; where it is only slow, raise clusters[].syncTimeout",
+        remedy="see the cluster's other findings; where it is only slow, raise its syncTimeout (of clusters[], or remoteClusters)",
     )
     key = FindingKey(source.cluster, source.place, finding.id, finding.object)
     return Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=source.cluster, place=source.place, seen=time.time()))
