@@ -179,6 +179,20 @@ def test_c57_sotw_full_state_types_are_kept_alive_too() -> None:
     assert client.gets(after=10) == [beat("a").replace("eds", "lds")]
 
 
+def test_c57_sotw_what_was_dropped_and_is_refused_when_it_is_taken_up_again_is_not_kept_alive() -> None:
+    mesh = Mesh()
+    mesh.only(CDS, "a", "b")
+    client = mesh.sotw(ttls={CDS: TTL})
+    client.asks(CDS, "a", "b")
+    client.confirms(CDS)
+    client.asks(CDS, "b")
+    client.confirms(CDS)
+    assert client.asks(CDS, "a", "b") == ["cds: a b"]
+    client.confirms(CDS, error=ErrorDetail(13, "a is bad"))
+    [send] = [action for _ in client.gets(after=10) for action in responses(client)]
+    assert [found.name for found in send.response.resources] == ["b"], "it has forgotten what it once had of a"
+
+
 def test_c57_an_answer_that_the_client_no_longer_wants_is_not_waited_for() -> None:
     mesh = Mesh()
     mesh.only(EDS, "a")

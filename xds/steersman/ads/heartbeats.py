@@ -36,7 +36,7 @@ class Heartbeats:
         self._outstanding: dict[str, Response] = {}
         self._answered = ""
         self._before: Mapping[str, Held] = {}
-        self._full: Response | None = None
+        self._full: tuple[Resource, ...] | None = None
         self._kept: dict[str, Held] = {}
 
     # -- what the client holds ----------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class Heartbeats:
 
     def accepted(self, response: Response) -> None:
         if _is_full_state(response):
-            self._full = response
+            self._full = response.resources
             self._kept.clear()
         elif self._kept:
             for name in (*(resource.name for resource in response.resources), *response.removed):
@@ -66,14 +66,16 @@ class Heartbeats:
         """The client keeps what it had of these, for as long as it refuses. Of a full state that is what it last took as a whole."""
         before = self._before
         if _is_full_state(response):
-            had = {resource.name: resource.version for resource in self._full.resources} if self._full is not None else {}
+            had = {resource.name: resource.version for resource in self._full or ()}
             before = {name: had.get(name) for name in names}
         for name in names:
             if name in before:
                 self._kept.setdefault(name, before[name])
 
     def narrow(self, names: frozenset[str]) -> None:
-        """The client subscribes to these alone from now on."""
+        """The client subscribes to these alone from now on. What it has of others it forgets, whatever it subscribes to later."""
+        if self._full is not None:
+            self._full = tuple(resource for resource in self._full if resource.name in names)
         for name in [name for name in self._kept if name not in names]:
             del self._kept[name]
         if not names:
@@ -82,9 +84,11 @@ class Heartbeats:
 
     def _held(self, channel: "Channel", largest: int | None) -> Sequence[Resource]:
         """What the client holds, or will when it has read what is on its way; resources other than the table's are without bodies."""
-        full = channel.inflight.response if channel.inflight is not None else self._full
-        if full is not None and _is_full_state(full):
-            return tuple(resource for resource in full.resources if channel.covers(resource.name))
+        full = self._full
+        if channel.inflight is not None:
+            full = channel.inflight.response.resources if _is_full_state(channel.inflight.response) else None
+        if full is not None:
+            return tuple(resource for resource in full if channel.covers(resource.name))
         differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting}
         for name, held in self._kept.items():
             if channel.covers(name) and (name in differs or channel.look_up(name) is not None):
