@@ -140,3 +140,14 @@ def check(api: Guarded) -> None:
     for kind, of in api.told.values:
         if kind in NAMES and slice_held(of) is None and of not in listed[kind]:
             assert undecided, f"{kind} {of} is nowhere and not held"
+
+
+def test_a_release_while_a_list_is_told_does_not_forget_what_that_may_lack() -> None:
+    api = Guarded(0.0, 1)
+    api.sync(*(one for objects in FIRST.values() for one in objects))
+    api.begins(Kind.SERVICE)
+    api.deletes(Kind.SERVICE, "web")
+    api.releases("web")
+    api.completes(Kind.SERVICE, api.api[Kind.SERVICE])
+    api.later(HOLD)
+    assert api.is_as_listed()

@@ -221,7 +221,8 @@ class RemovalGuard:
             yield from self._release_all(COMMAND, now)
             return
         absent = self._withheld.absent.get(Kind.SERVICE)
-        if absent is not None and absent.drop(service):
+        if absent is not None and service in absent.keys:  # what a list that is being told may lack is decided at its end
+            absent.drop(service)
             self._let_go(Kind.SERVICE, service, now)
             self._absence_changed(Kind.SERVICE, COMMAND)
         yield from self._losses.release(service, COMMAND, now)
