@@ -4,15 +4,15 @@ Blocking: for a thread. A writer holds the directory's Lock; a reader needs none
 (a key and its certificate) it may see the halves of two generations, and looks again under the lock before it judges.
 """
 
-import errno
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from steersman.model.facts import Severity
+from steersman.sources import replacing
 from steersman.sources.filesystem import Gone, Text, Unreadable, read
 from steersman.sources.report import Complaint
 
@@ -35,34 +35,18 @@ class Unusable(Exception):
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """The directory, made if it isn't there, for this thread alone. Raises Locked at once if another has it, Unwritable."""
-    descriptor = -1
     try:
-        make_directory(directory)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        replacing.make_directory(directory)
+        descriptor = replacing.lock(directory / "lock")
+    except BlockingIOError as error:
+        raise Locked from error
     except OSError as error:
-        if descriptor >= 0:
-            os.close(descriptor)
-        if error.errno == errno.EAGAIN:
-            raise Locked from error
         raise Unwritable(f"{error.filename or directory}: {error.strerror}") from error
     try:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a process that was forked meanwhile
         os.close(descriptor)
-
-
-def make_directory(directory: Path) -> None:
-    """This directory and those above it, each for its owner only where it is new."""
-    if directory.is_dir():
-        return
-    if directory.parent != directory:
-        make_directory(directory.parent)
-    with suppress(FileExistsError):
-        directory.mkdir(0o700)
-    if not directory.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
 
 
 def content(path: Path) -> bytes | None:
@@ -81,11 +65,8 @@ def content(path: Path) -> bytes | None:
 def replace(path: Path, data: bytes, *, durable: bool) -> None:
     """Under the lock: the file now holds this. `durable`: even if the power fails right after. Raises Unwritable."""
     try:
-        make_directory(path.parent)
-        following = _write_following(path, data, durable=durable)
-        following.rename(path)
-        if durable:
-            _sync_directory(path.parent)
+        replacing.make_directory(path.parent)
+        replacing.replace(path, (data,), durable=durable)
     except OSError as error:
         raise Unwritable(f"{path}: {error.strerror}") from error
 
@@ -93,13 +74,13 @@ def replace(path: Path, data: bytes, *, durable: bool) -> None:
 def replace_pair(key: Path, key_data: bytes, certificate: Path, certificate_data: bytes) -> None:
     """Under the lock: both files of one directory, durably; settle_pair ends it should we die between them. Raises Unwritable."""
     try:
-        make_directory(key.parent)
-        following_key = _write_following(key, key_data, durable=True)
-        following_certificate = _write_following(certificate, certificate_data, durable=True)
-        _sync_directory(key.parent)
+        replacing.make_directory(key.parent)
+        following_key = replacing.write_following(key, (key_data,), durable=True)
+        following_certificate = replacing.write_following(certificate, (certificate_data,), durable=True)
+        replacing.sync_directory(key.parent)
         following_key.rename(key)
         following_certificate.rename(certificate)
-        _sync_directory(key.parent)
+        replacing.sync_directory(key.parent)
     except OSError as error:
         raise Unwritable(f"{key.parent}: {error.strerror}") from error
 
@@ -107,38 +88,13 @@ def replace_pair(key: Path, key_data: bytes, certificate: Path, certificate_data
 def settle_pair(key: Path, certificate: Path) -> None:
     """Under the lock: ends what a replace_pair left that was cut short. The key moves first: a certificate that waits alone follows it."""
     try:
-        if _following(key).exists():
-            _following(certificate).unlink(missing_ok=True)
-            _following(key).unlink()
-        elif _following(certificate).exists():
-            _following(certificate).rename(certificate)
+        if replacing.following(key).exists():
+            replacing.following(certificate).unlink(missing_ok=True)
+            replacing.following(key).unlink()
+        elif replacing.following(certificate).exists():
+            replacing.following(certificate).rename(certificate)
     except OSError as error:
         raise Unwritable(f"{key.parent}: {error.strerror}") from error
-
-
-def _following(path: Path) -> Path:
-    return path.with_name(f".{path.name}.next")
-
-
-def _write_following(path: Path, data: bytes, *, durable: bool) -> Path:
-    """The file's next content, beside it. What a dead writer left there is in nobody's way."""
-    following = _following(path)
-    following.unlink(missing_ok=True)
-    descriptor = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(descriptor)
-    return following
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def exposure_of(path: Path) -> Complaint | None:

@@ -5,7 +5,6 @@ A directory is written by one server at a time; any number may read.
 
 import asyncio
 import errno
-import fcntl
 import logging
 import os
 import stat
@@ -21,7 +20,7 @@ from steersman.model.clusters import moment
 from steersman.model.facts import Severity
 from steersman.model.ids import ClusterID
 from steersman.settings import WarmStartSettings
-from steersman.sources.ca_files import make_directory
+from steersman.sources import replacing
 from steersman.sources.contents import Steps
 from steersman.sources.kube.warmfile import Header, Kept, Section, Unusable, Warm, Writing, checked, framed, peeked
 from steersman.sources.pace import Pace
@@ -88,18 +87,11 @@ class WarmDirectory:
 
     def replace(self, path: Path, parts: Sequence[bytes]) -> None:
         """The file now holds this, or what it held before, even if the power fails. Blocking. Raises Unwritable."""
-        following = path.with_name(f".{path.name}.next")
         try:
             self._own()
-            following.unlink(missing_ok=True)
-            descriptor = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(parts)
-                file.flush()
-                os.fsync(descriptor)
-            following.rename(path)
-            self._sync()
+            replacing.replace(path, parts, durable=True)
         except OSError as error:
+            following = replacing.following(path)
             with suppress(OSError):
                 following.unlink()
             where = error.filename or following
@@ -117,30 +109,18 @@ class WarmDirectory:
     def _own(self) -> None:
         """Takes the directory, made if it isn't there. Raises OSError, Unwritable where another process has it."""
         with self._owning:
-            make_directory(self.path)
+            replacing.make_directory(self.path)
             if self._lock < 0:
                 self._lock = self._locked()
 
     def _locked(self) -> int:
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno != errno.EAGAIN:
-                raise
+            return replacing.lock(self.path / _LOCK)
+        except BlockingIOError as error:
             raise Unwritable(
                 f"another server keeps its warm files in {self.path}, so this one only reads them",
                 "give each server a warmStart.directory of its own; if the other is about to end, nothing: this one takes over then",
             ) from error
-        return descriptor
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def close(self) -> None:
         """Leaves it to others."""
