@@ -1,7 +1,7 @@
 """The EndpointSlices of one cluster as its API lists them, by Service. Pure."""
 
 from steersman.model.ids import ObjectKey
-from steersman.model.objects import EndpointSlice
+from steersman.model.objects import EndpointSlice, SliceEndpoint
 from steersman.sources.contents import Steps
 from steersman.sources.kube.doubted import is_up, up_in
 
@@ -45,7 +45,7 @@ class Listed:
         for piece in list(self._slices.values()) if pods else ():
             for endpoint in piece.endpoints:
                 if endpoint.pod and is_up(endpoint):
-                    pod = ObjectKey(piece.key.cluster, piece.key.namespace, endpoint.pod)
+                    pod = pod_of(piece.key, endpoint)
                     if pod in pods:
                         named = found.setdefault(service_of(piece), {})
                         named[pod] = named.get(pod, 0) + 1
@@ -55,3 +55,8 @@ class Listed:
 
 def service_of(piece: EndpointSlice) -> ObjectKey:
     return ObjectKey(piece.key.cluster, piece.key.namespace, piece.service)
+
+
+def pod_of(beside: ObjectKey, endpoint: SliceEndpoint) -> ObjectKey:
+    """The Pod that an endpoint names. `beside`: its slice, or its Service, which are of the same namespace."""
+    return ObjectKey(beside.cluster, beside.namespace, endpoint.pod)

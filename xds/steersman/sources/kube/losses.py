@@ -14,7 +14,7 @@ from steersman.settings import RemovalGuardSettings
 from steersman.sources.contents import Steps, run
 from steersman.sources.kube.doubted import Doubted, is_up, lost, up_in
 from steersman.sources.kube.held import HeldFacts
-from steersman.sources.kube.listed import Listed, service_of
+from steersman.sources.kube.listed import Listed, pod_of, service_of
 from steersman.sources.kube.withheld import Absent, Withheld
 
 BACK = "enough of it came back"
@@ -101,7 +101,7 @@ class Losses:
         if doubted.add(piece, endpoint):
             self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted)
             if endpoint.pod:
-                self._stands_behind(_pod_of(doubted.key, endpoint), doubted)
+                self._stands_behind(pod_of(doubted.key, endpoint), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
         """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much."""
@@ -112,7 +112,7 @@ class Losses:
         for address in settled:
             held, there = doubted.at(address), listed.get(address)
             if held is not None and there is not None and there.pod == held.pod and is_up(there):
-                pod = _pod_of(doubted.key, held)
+                pod = pod_of(doubted.key, held)
                 if self._withheld.has_pod(pod):
                     doubted.gone[pod] = doubted.gone.get(pod, 0) + 1
         self._drop(doubted, settled, now)
@@ -122,7 +122,7 @@ class Losses:
         listed = {endpoint.pod for endpoint in piece.endpoints if is_up(endpoint)} if piece is not None else set()
         for endpoint in before.endpoints:
             if endpoint.pod and endpoint.pod not in listed:
-                pod = _pod_of(doubted.key, endpoint)
+                pod = pod_of(doubted.key, endpoint)
                 if doubted.gone.pop(pod, 0):
                     self._free(pod, now)
 
@@ -134,7 +134,7 @@ class Losses:
             if endpoint is not None:
                 pieces.add(doubted.drop(address))
                 if endpoint.pod:
-                    self._free(_pod_of(doubted.key, endpoint), now)
+                    self._free(pod_of(doubted.key, endpoint), now)
         self._show(doubted.key, pieces, now)
 
     def _show(self, service: ObjectKey, keys: Iterable[ObjectKey], now: float) -> None:
@@ -184,7 +184,7 @@ class Losses:
             return False
         if not endpoint.pod:
             return address in self._anew
-        key = _pod_of(doubted.key, endpoint)
+        key = pod_of(doubted.key, endpoint)
         pod = self._pod(key)
         if pod is None:
             return not self._withheld.has_pod(key) or self._anew.get(address, key) != key
@@ -317,15 +317,11 @@ class Losses:
             self._show(service, (key,), now)
             for endpoint in piece.endpoints.values() if self._withheld.pods else ():
                 if endpoint.pod:
-                    self._free(_pod_of(service, endpoint), now)
+                    self._free(pod_of(service, endpoint), now)
             yield
         for pod in doubted.gone:
             self._free(pod, now)
             yield
-
-
-def _pod_of(service: ObjectKey, endpoint: SliceEndpoint) -> ObjectKey:
-    return ObjectKey(service.cluster, service.namespace, endpoint.pod)
 
 
 def _with(services: tuple[ObjectKey, ...], doubted: Doubted) -> tuple[ObjectKey, ...]:

@@ -183,7 +183,7 @@ class RemovalGuard:
             absent.pending.clear()
             absent.since = absent.since or now
         for key in [*absent.pending, *(() if over else absent.keys)]:
-            if key in absent.pending or absent.drop(key):
+            if key in absent:
                 absent.drop(key)
                 self._let_go(kind, key, now)
             yield
@@ -220,11 +220,7 @@ class RemovalGuard:
         if service is None:
             yield from self._release_all(COMMAND, now)
             return
-        absent = self._withheld.absent.get(Kind.SERVICE)
-        if absent is not None and service in absent.keys:  # what a list that is being told may lack is decided at its end
-            absent.drop(service)
-            self._let_go(Kind.SERVICE, service, now)
-            self._absence_changed(Kind.SERVICE, COMMAND)
+        yield from self._release(Kind.SERVICE, COMMAND, now, only=service)
         yield from self._losses.release(service, COMMAND, now)
 
     def _release_all(self, why: str, now: float) -> Steps[None]:
@@ -233,10 +229,14 @@ class RemovalGuard:
         for kind in list(self._withheld.absent):
             yield from self._release(kind, why, now)
 
-    def _release(self, kind: Kind, why: str, now: float) -> Steps[None]:
+    def _release(self, kind: Kind, why: str, now: float, *, only: ObjectKey | None = None) -> Steps[None]:
+        """Lets go of the objects of a kind that are held, or of this one. What a list that is being told may lack is decided at its end."""
         absent = self._withheld.absent.get(kind)
-        for key in list(absent.keys) if absent is not None else ():
-            if absent is not None and absent.drop(key):
+        if absent is None or (only is not None and only not in absent.keys):
+            return
+        for key in list(absent.keys) if only is None else (only,):
+            if key in absent.keys:
+                absent.drop(key)
                 if kind is Kind.POD and self._losses.needs(key):
                     self._withheld.pods.add(key)
                 else:

@@ -16,6 +16,10 @@ class Absent:
         self.keys: set[ObjectKey] = set()
         self.pending: set[ObjectKey] = set()
 
+    def __contains__(self, key: ObjectKey) -> bool:
+        """Whether the mesh is still told of it."""
+        return key in self.keys or key in self.pending
+
     def drop(self, key: ObjectKey) -> bool:
         """It is there again, or gone; whether it was held."""
         self.pending.discard(key)
@@ -34,4 +38,4 @@ class Withheld:
     def has_pod(self, pod: ObjectKey) -> bool:
         """Whether the mesh is still told of a Pod that the API has no longer."""
         absent = self.absent.get(Kind.POD)
-        return pod in self.pods or (absent is not None and (pod in absent.keys or pod in absent.pending))
+        return pod in self.pods or (absent is not None and pod in absent)
