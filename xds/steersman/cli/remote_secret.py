@@ -104,11 +104,11 @@ def run(args: argparse.Namespace) -> int:
 
 async def _had(config: "Kubeconfig", place: str, account: Any, seconds: int, *, make: bool) -> tuple[Any, str]:
     """The token, and what may not be read with it, in words."""
-    from steersman.sources.kube.remote import Given, lacking, missing_rights, token_of
+    from steersman.sources.kube.remote import Given, missing_rights, token_of
 
     token = await token_of(Given(config, place), account, seconds, make=make)
     reader = {**config, "users": [{"name": config["users"][0]["name"], "user": {"token": token.secret}}]}
-    return token, lacking(await missing_rights(Given(reader, place)))
+    return token, ", ".join([resource.name for resource in await missing_rights(Given(reader, place))])
 
 
 def _remarks(cluster: dict[str, Any], server: str, *, overridden: bool) -> list[str]:

@@ -80,6 +80,11 @@ class FindingKey(msgspec.Struct, frozen=True, order=True):
     id: str
     object: str
 
+    @classmethod
+    def of(cls, source: str, finding: Finding) -> "FindingKey":
+        """Of a finding that this source tells."""
+        return cls(source, finding.place, finding.id, finding.object)
+
 
 class Resolved(Row, frozen=True, kw_only=True):
     """Answer for a gateway's hostname (kind RESOLVED, key: the hostname). `addresses`: canonical, sorted; empty when the name exists

@@ -11,16 +11,17 @@ from contextlib import suppress
 
 from steersman.admin.state import SourceState
 from steersman.model.config import ClusterConfig
-from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Severity, Synced, Upsert
+from steersman.model.facts import Delete, Finding, FindingKey, Origin, Severity, Synced, Upsert
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.server.sources import Emit, Source, Sources
 from steersman.settings import Settings
-from steersman.sources.kube.kubeconfigs import claims_in, missing
-from steersman.sources.kube.registered import RemoteCluster, registrations_of
+from steersman.sources.kube.kubeconfigs import claims_in
+from steersman.sources.kube.registered import RemoteCluster, looked_into, registrations_of
 from steersman.sources.kube.registrations import SOURCE, Claim, Registration, remembered
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.warmstore import WarmDirectory
+from steersman.sources.report import finding_facts
 
 log = logging.getLogger("steersman.kubernetes")
 
@@ -134,8 +135,7 @@ class RemoteClusters:
                     async with asyncio.timeout(_SOON if undecided else _LOOK if self._directory is not None else None):
                         await self._changed.wait()
                 if self._directory is not None:
-                    claims = await asyncio.to_thread(claims_in, self._directory)
-                    self._registrations.tell("", claims, () if claims is not None else (missing(self._directory),))
+                    looked_into(self._directory, await asyncio.to_thread(claims_in, self._directory), self._registrations)
                     self._register()
 
     async def _remember(self) -> bool:
@@ -192,14 +192,13 @@ class RemoteClusters:
         self._register()
 
     def _tell(self, emit: Emit) -> None:
-        now = self._registrations.findings
-        facts: list[Fact] = [Delete(kind=Kind.FINDING, key=key) for key in self._findings if key not in now]
-        for key, finding in now.items():
-            if self._findings.get(key) != finding:
+        before, self._findings = self._findings, dict(self._registrations.findings)
+        facts = finding_facts(before, self._findings, lambda finding: self._origin(finding.place))
+        for fact in facts:
+            if isinstance(fact, Upsert):
+                finding = fact.value
                 level = logging.INFO if finding.severity is Severity.INFO else logging.WARNING
                 log.log(level, "%s (%s): %s; %s", finding.object, finding.place, finding.cause, finding.remedy)
-                facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=self._origin(finding.place)))
-        self._findings = dict(now)
         if facts:
             emit(facts)
 

@@ -12,7 +12,7 @@ from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind, Row
 from steersman.sources.contents import Contents, Steps
 from steersman.sources.decode import Decoded, Ignored
-from steersman.sources.report import Complaint, joined
+from steersman.sources.report import Complaint, finding_facts, joined
 
 
 class Claim(Row, frozen=True, kw_only=True):
@@ -187,11 +187,7 @@ class Directory:
     def _settle_findings(self, owner: object, seen: float, facts: list[Fact]) -> None:
         now = self._findings.get(owner, {})
         before = self._told_findings.get(owner, {})
-        facts.extend(Delete(kind=Kind.FINDING, key=key) for key in before if key not in now)
-        for key, finding in now.items():
-            if before.get(key) != finding:
-                origin = Origin(source=self.cluster, place=finding.place, seen=seen)
-                facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=origin))
+        facts += finding_facts(before, now, lambda finding: Origin(source=self.cluster, place=finding.place, seen=seen))
         if now:
             self._told_findings[owner] = now
         else:

@@ -1,9 +1,11 @@
-"""What is wrong inside an object that is used all the same."""
+"""What is wrong inside an object that is used all the same, and findings as facts."""
+
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from steersman.model.facts import Severity
-from steersman.model.objects import Row
+from steersman.model.facts import Delete, Finding, FindingKey, Origin, Severity, Upsert
+from steersman.model.objects import Kind, Row
 
 _MOST_CAUSES = 5
 
@@ -47,3 +49,14 @@ def joined(causes: list[str]) -> str:
     """The causes as one text; of many, the first few and how many more there are."""
     shown = "; ".join(causes[:_MOST_CAUSES])
     return shown if len(causes) <= _MOST_CAUSES else f"{shown}; and {len(causes) - _MOST_CAUSES} more"
+
+
+def finding_facts(
+    before: Mapping[FindingKey, Finding], now: Mapping[FindingKey, Finding], origin: Callable[[Finding], Origin]
+) -> list[Upsert | Delete]:
+    """What is to be told where a source has these findings now, and had those `before`."""
+    facts: list[Upsert | Delete] = [Delete(kind=Kind.FINDING, key=key) for key in before if key not in now]
+    for key, finding in now.items():
+        if before.get(key) != finding:
+            facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=origin(finding)))
+    return facts

@@ -57,7 +57,7 @@ class HeldFacts:
         if held == before or about is None:
             return
         finding = removal_held(about, self._place)
-        key = FindingKey(self._cluster, self._place, finding.id, finding.object)
+        key = FindingKey.of(self._cluster, finding)
         if held is None:
             del self.held[ref]
             self._facts += (Delete(kind=Kind.HELD_REMOVAL, key=ref), Delete(kind=Kind.FINDING, key=key))

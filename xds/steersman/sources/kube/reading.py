@@ -14,6 +14,7 @@ from steersman.sources.kube.registered import RemoteCluster, registrations_of
 from steersman.sources.kube.registrations import SOURCE, Claim, remembered
 from steersman.sources.kube.source import KubeSource, kube_sources
 from steersman.sources.kube.warmstore import warm_directory
+from steersman.sources.report import finding_facts
 
 _DEAD = 5.0
 """Seconds for which a cluster is waited for that can't be reached."""
@@ -39,8 +40,7 @@ async def _read_settings(settings: Settings) -> list[Fact]:
     if warm is not None and (silent := [holder for holder in settings.remote_clusters.secrets if holder not in told]):
         registrations.tell("warm files", [remembered(one.cluster, one.holder, one.place) for one in warm.held_by(silent)])
     seen = time.time()
-    for key, finding in registrations.findings.items():
-        facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=SOURCE, place=finding.place, seen=seen)))
+    facts += finding_facts({}, registrations.findings, lambda finding: Origin(source=SOURCE, place=finding.place, seen=seen))
     remotes = [RemoteCluster(registration, settings, warm) for registration in registrations.registrations.values()]
     facts += [remote.fact(seen) for remote in remotes]
     return facts + await _read_all(remote.source for remote in remotes)
@@ -87,5 +87,5 @@ def _not_synced(source: KubeSource) -> Fact:
         cause=f"not everything could be read of it ({told} objects were{warm}; it is {status.state})",
         remedy="see the cluster's other findings; where it is only slow, raise its syncTimeout (of clusters[], or remoteClusters)",
     )
-    key = FindingKey(source.cluster, source.place, finding.id, finding.object)
+    key = FindingKey.of(source.cluster, finding)
     return Upsert(kind=Kind.FINDING, key=key, value=finding, origin=Origin(source=source.cluster, place=source.place, seen=time.time()))

@@ -1,5 +1,6 @@
 """A cluster that is registered at run time, as a source and as facts: the same in a server and in commands without one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from steersman.model.config import ClusterConfig
@@ -9,7 +10,7 @@ from steersman.model.objects import Kind
 from steersman.settings import Settings
 from steersman.sources.kube.credentials import RegisteredAccess
 from steersman.sources.kube.kubeconfigs import claims_in, missing
-from steersman.sources.kube.registrations import SOURCE, Registration, Registrations
+from steersman.sources.kube.registrations import SOURCE, Claim, Registration, Registrations
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.warmstore import WarmDirectory
 
@@ -53,12 +54,11 @@ class RemoteCluster:
 def registrations_of(settings: Settings) -> Registrations:
     """Of what the directory holds now, if there is one; of Secrets it is yet to be told."""
     registrations = Registrations([one.config.name for one in settings.clusters])
-    look(settings.remote_clusters.kubeconfigs, registrations)
+    if (directory := settings.remote_clusters.kubeconfigs) is not None:
+        looked_into(directory, claims_in(directory), registrations)
     return registrations
 
 
-def look(directory: Path | None, registrations: Registrations) -> None:
-    """Tells of what the directory holds now."""
-    if directory is not None:
-        claims = claims_in(directory)
-        registrations.tell("", claims, () if claims is not None else (missing(directory),))
+def looked_into(directory: Path, claims: Sequence[Claim] | None, registrations: Registrations) -> None:
+    """Tells of what the directory holds now; None where it can't be read."""
+    registrations.tell("", claims, () if claims is not None else (missing(directory),))

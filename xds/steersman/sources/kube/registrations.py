@@ -99,7 +99,7 @@ class Registrations:
             if registration is not None:
                 registrations[registration.cluster] = registration
         self.registrations = registrations
-        self.findings = {FindingKey(SOURCE, one.place, one.id, one.object): one for one in findings}
+        self.findings = {FindingKey.of(SOURCE, one): one for one in findings}
 
     def _few(self, findings: list[Finding]) -> Iterator[Claim]:
         """The claims in their order, but for those that are too many; each Secret that has such is told of once."""

@@ -4,7 +4,6 @@ The only code that writes to a cluster, and only when it is told to (`make`): th
 Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -136,7 +135,3 @@ async def _posted(api: Api, where: str, path: str, value: Object) -> tuple[int, 
 def _words(code: int, body: bytes) -> str:
     message = wire.status(body).message
     return f"{code}: {message}" if message else str(code)
-
-
-def lacking(resources: Sequence[Resource]) -> str:
-    return ", ".join(resource.name for resource in resources)

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from steersman.sources.kube.kubeconfig import Kubeconfig
+from steersman.sources.kube.resources import REMOTE_SECRETS_LABEL
 
-LABEL, VALUE = "istio/multiCluster", "true"
 ANNOTATION = "networking.istio.io/cluster"
 _PREFIX = "istio-remote-secret-"
 KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -38,7 +38,7 @@ def remote_secret(cluster: str, namespace: str, kubeconfig: str) -> dict[str, An
         "metadata": {
             "name": secret_name(cluster),
             "namespace": namespace,
-            "labels": {LABEL: VALUE},
+            "labels": {REMOTE_SECRETS_LABEL: "true"},
             "annotations": {ANNOTATION: cluster},
         },
         "data": {cluster: base64.b64encode(kubeconfig.encode()).decode()},

@@ -17,7 +17,7 @@ from random import random as chance
 
 from steersman.errors import SourceError
 from steersman.model.clusters import OUTAGES, ClusterHealth, ClusterState, OutagePolicy
-from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Synced, Upsert
+from steersman.model.facts import Fact, Finding, FindingKey, Origin, Synced, Upsert
 from steersman.model.ids import ClusterID, ObjectKey, ServiceKey
 from steersman.model.objects import Kind, Pod
 from steersman.model.removals import HeldRemoval
@@ -40,6 +40,7 @@ from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstart import WarmStart
 from steersman.sources.kube.warmstore import WarmDirectory, WarmStore
 from steersman.sources.pace import Pace
+from steersman.sources.report import finding_facts
 
 log = logging.getLogger("steersman.kubernetes")
 
@@ -400,18 +401,12 @@ class KubeSource:
         origin = Origin(source=self.cluster, place=self.place, seen=self._clock())
         return [Upsert(kind=Kind.CLUSTER_STATE, key=self.cluster, value=health, origin=origin)]
 
-    def _finding_facts(self) -> list[Fact]:
+    def _finding_facts(self) -> Sequence[Fact]:
         found = [*cluster_findings(self.status(), self.place)]
         if self._warm is not None and (complaint := self._warm.store.complaint) is not None:
             found.append(warm_finding(self.cluster, complaint, str(self._warm.store.path)))
-        now = {FindingKey(self.cluster, one.place, one.id, one.object): one for one in found}
-        facts: list[Fact] = [Delete(kind=Kind.FINDING, key=key) for key in self._findings if key not in now]
-        for key, finding in now.items():
-            if self._findings.get(key) != finding:
-                origin = Origin(source=self.cluster, place=self.place, seen=self._clock())
-                facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=origin))
-        self._findings = now
-        return facts
+        before, self._findings = self._findings, {FindingKey.of(self.cluster, one): one for one in found}
+        return finding_facts(before, self._findings, lambda finding: Origin(source=self.cluster, place=self.place, seen=self._clock()))
 
     # -- how it stands --------------------------------------------------------------------------------------------------------
 
