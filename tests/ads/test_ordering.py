@@ -377,6 +377,40 @@ def test_c40_endpoints_that_go_while_their_changed_cluster_waits_for_them_are_se
     assert client.confirms(CDS) == ([] if full else ["eds: -x"])
 
 
+@BOTH
+@pytest.mark.parametrize("back", ["z", "z=2"])
+def test_c39_a_route_to_a_cluster_that_is_back_does_not_overtake_its_endpoints(variant: Variant, back: str) -> None:
+    """The client was told that the cluster has none: every request would fail until it hears of them."""
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    full = variant is Variant.SOTW
+    mesh.wave(cds="z", eds="z", rds="r=to-z")
+    assert client.gets() == ["cds: x y z" if full else "cds: z"]
+    mesh.wave(cds="-z", eds="-z", rds="r=to-x")
+    assert client.gets() == []
+    assert client.asks(EDS, *(("x", "y", "z") if full else ("z",))) == ["eds: \n\x01z" if full else "eds: -z"]
+    mesh.wave(cds=back, eds=back, rds="r=to-z")
+    assert client.gets() == []
+    cds = [] if back == "z" else ["cds: x y z=2" if full else "cds: z=2"]
+    assert client.confirms(CDS) == cds
+    assert client.confirms(EDS) == [f"eds: {back}", "rds: r=to-z"]
+
+
+@BOTH
+def test_c39_it_does_not_wait_for_ever_for_them(variant: Variant) -> None:
+    mesh = Mesh()
+    client = connected(mesh, variant)
+    full = variant is Variant.SOTW
+    mesh.wave(cds="z", eds="z")
+    client.gets()
+    mesh.wave(cds="-z", eds="-z")
+    client.asks(EDS, *(("x", "y", "z") if full else ("z",)))
+    mesh.wave(cds="z", eds="z", rds="r=to-z")
+    assert client.confirms(CDS) == []
+    assert client.gets(after=4.9) == []
+    assert client.gets(after=5.1) == ["rds: r=to-z"]
+
+
 def test_c40_waits_are_not_awaited_in_a_circle() -> None:
     """Whatever is overdue, `deadline` never lies in the past once `pump` was called."""
     mesh = Mesh()

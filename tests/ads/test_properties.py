@@ -253,11 +253,18 @@ LEADING = (LDS, RDS)
 class RoutedPeer(Peer):
     """An Envoy in no hurry. At no time may it have, or be on its way to have, a route or listener that leads to a cluster that it has not
     acknowledged, which is when it is warm, or that it was told is gone. And endpoints that it didn't ask for may not be of a later
-    generation than their cluster: `told` is the content of each cluster that was said last."""
+    generation than their cluster: `told` is the content of each cluster that was said last. Nor may it be sent a route or listener that
+    leads to a cluster of which it was told that it has no endpoints (`empty`), though there are some."""
 
     def __init__(self, mesh: Mesh, variant: Variant) -> None:
         super().__init__(mesh, variant)
         self.told: dict[str, str] = {}
+        self.empty: set[str] = set()
+
+    def subscribe(self, type_url: str, names: frozenset[str]) -> None:
+        if type_url == EDS:
+            self.empty &= names
+        super().subscribe(type_url, names)
 
     def judge(self, response: Response) -> None:
         if response.type_url == EDS:
@@ -277,8 +284,11 @@ class RoutedPeer(Peer):
                 del self.told[name]
             left = {*self.held[CDS], *self.told} & self.told.keys()
             self.lead_somewhere([found for type_url in LEADING for found in self.leading(type_url)], left)
+        elif response.type_url == EDS:
+            none = {found.name for found in response.resources if not spelled_out(found)[1]}
+            self.empty = (self.empty - {found.name for found in response.resources}) | none | set(response.removed)
         elif response.type_url in LEADING:
-            self.lead_somewhere(response.resources, self.held[CDS].keys() & self.told.keys())
+            self.lead_somewhere(response.resources, (self.held[CDS].keys() & self.told.keys()) - self.empty)
 
     def leading(self, type_url: str) -> Iterable[Resource]:
         """What it has, and what it may come to have."""
@@ -298,6 +308,7 @@ class RoutedPeer(Peer):
         self.open.clear()
         self.nonces.clear()
         self.following.clear()
+        self.empty.clear()
         self.told = dict(map(spelled_out, self.held[CDS].values()))
         for type_url in (CDS, EDS, LDS, RDS):
             names = self.names.get(type_url)

@@ -76,7 +76,8 @@ class Channel:
 
     `dirty`: what the client holds of the names of which it may have to be told something. `waiting`: the same for names that are
     pending. `lingering`: dirty resources as the client holds them; responses still include those that are gone (see SotwStream). Of
-    endpoints, those that went while the client waited for them: a cluster that it uses would be left without any.
+    endpoints, those that went while the client waited for them: a cluster that it uses would be left without any. `absent`: of endpoints,
+    the names that it asked for and was last told there is nothing of.
     `sweep`: not None from a wildcard's coming until the whole content is known, to be compared with what the client holds (this, by
     name); nothing is said meanwhile. `hint`: the version that the client said it holds. `owed`: an answer is due, even an empty one.
     `rejected`: versions that the client refused and still would, by name. `named`: it has ever named a resource. `heartbeats`: None
@@ -84,6 +85,7 @@ class Channel:
     """
 
     __slots__ = (
+        "absent",
         "acked",
         "dirty",
         "heartbeats",
@@ -114,6 +116,7 @@ class Channel:
         self.dirty: dict[str, Held] = {}
         self.waiting: dict[str, Held] = {}
         self.lingering: dict[str, Resource] = {}
+        self.absent: frozenset[str] = frozenset()
         self.sweep: Mapping[str, str] | None = None
         self.hint = ""
         self.owed = False
@@ -162,6 +165,7 @@ class Channel:
         for known in (self.dirty, self.waiting, self.lingering, self.rejected):
             for name in [name for name in known if name not in names]:
                 del known[name]
+        self.absent &= names
         if not names:
             self.inflight = None  # a client may drop an answer to what it no longer wants without a word
 
@@ -233,6 +237,10 @@ class Channel:
     def unsent_additions(self) -> bool:
         return None in self.dirty.values()
 
+    def unsent_returns(self) -> bool:
+        """Whether endpoints of which the client was told that there are none are there by now, and it doesn't know."""
+        return bool(self.absent) and any(name in self.absent and isinstance(self.look_up(name), Resource) for name in self.dirty)
+
     def unsent_removals(self) -> bool:
         return any(held and self.table.lookup(name) is None for name, held in self.dirty.items())
 
@@ -285,6 +293,8 @@ class Channel:
             self.lingering = {name: resource for name, resource in self.lingering.items() if name in self.dirty}
         if self.heartbeats is not None and batch.before is not None:
             self.heartbeats.sends(batch.before)
+        if self.type_url == EDS and (self.absent or batch.removed):
+            self.absent = self.absent.difference(resource.name for resource in batch.resources) | self.names.intersection(batch.removed)
         return batch
 
     def _answer(self, name: str, held: Held, removals: bool) -> Answer:

@@ -306,7 +306,7 @@ class Stream(Generic[R]):
         self._push(clusters, actions, now, removals=unused)
         behind = self._unsent(clusters, now)
         self._push(endpoints, actions, now, hold=behind, removals=unused and self._unasked(clusters))
-        warming = self._warming(clusters, listeners, routes, now)
+        warming = self._warming(clusters, endpoints, listeners, routes, now)
         self._push(listeners, actions, now, hold=EVERYTHING if self._routeless(listeners, routes, now) or warming else NOTHING)
         self._push(routes, actions, now, hold=EVERYTHING if warming else NOTHING)
         self._push(channels.get(SDS), actions, now)
@@ -384,11 +384,15 @@ class Stream(Generic[R]):
         elif self._remove_at is None and any(channel.inflight is None for channel in kept):
             self._remove_at = now + self._patience.removal
 
-    def _warming(self, clusters: Channel | None, listeners: Channel | None, routes: Channel | None, now: float) -> bool:
-        """Whether listeners and routes are to wait, since the client may not be able to use new clusters yet."""
+    def _warming(
+        self, clusters: Channel | None, endpoints: Channel | None, listeners: Channel | None, routes: Channel | None, now: float
+    ) -> bool:
+        """Whether listeners and routes are to wait, since the client may not be able to use new clusters yet, or one that was gone, and of
+        which it was told that it has no endpoints, is back, while those that it has again wait for the ACK of others."""
         waits = bool((listeners is not None and listeners.dirty) or (routes is not None and routes.dirty))
         new = clusters is not None and ((clusters.inflight is not None and clusters.inflight.adds) or clusters.unsent_additions())
-        return self._warm.goes_on(waits and new, now, self._patience.warm)
+        empty = endpoints is not None and endpoints.unsent_returns()
+        return self._warm.goes_on(waits and (new or empty), now, self._patience.warm)
 
     def _unsent(self, clusters: Channel | None, now: float) -> Container[str]:
         """Clusters whose change waits for the ACK of an earlier one. Their endpoints wait with it, as they may have an identity, or speak a
