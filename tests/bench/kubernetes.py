@@ -226,7 +226,7 @@ async def kept(file: Path) -> tuple[float, float]:
                 random=random.random,
                 clock=time.time,
                 pace=Pace(),
-                guard=RemovalGuard(ClusterID("c0"), RemovalGuardSettings(), lambda pod: None, grace=30.0, place=""),
+                guard=RemovalGuard(ClusterID("c0"), RemovalGuardSettings(), lambda pod: None, grace=30.0, place=str),
                 told=heard,
             )
             held.append(follower)

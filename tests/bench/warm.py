@@ -103,7 +103,7 @@ def _followers() -> list[Follower]:
             random=random.random,
             clock=time.time,
             pace=Pace(),
-            guard=RemovalGuard(CLUSTER, RemovalGuardSettings(), lambda pod: None, grace=30.0, place=""),
+            guard=RemovalGuard(CLUSTER, RemovalGuardSettings(), lambda pod: None, grace=30.0, place=str),
             told=lambda follower: None,
         )
         for resource in RESOURCES

@@ -42,8 +42,13 @@ class Listener:
         """Waits for the condition to hold, after any batch."""
         async with asyncio.timeout(timeout):
             while not what():
-                self._heard.clear()
-                await self._heard.wait()
+                await self.next(timeout)
+
+    async def next(self, timeout: float = 8.0) -> None:
+        """Waits for a batch."""
+        async with asyncio.timeout(timeout):
+            self._heard.clear()
+            await self._heard.wait()
 
     async def quiet(self, seconds: float = 0.3) -> list[Sequence[Fact]]:
         """The batches that come while nothing should."""

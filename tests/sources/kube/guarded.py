@@ -54,10 +54,11 @@ class Guarded:
 
     def __init__(self, share: float = 0.5, at_least: int = 1, *, enabled: bool = True) -> None:
         self.now = 1000.0
+        self.place = "east.kubeconfig"
         self.api: dict[Kind, dict[ObjectKey, Any]] = {kind: {} for kind in Kind}
         self.told = Listener()
         settings = RemovalGuardSettings(enabled=enabled, share=share, at_least=at_least, hold=HOLD)
-        self.guard = RemovalGuard(EAST, settings, self.api[Kind.POD].get, grace=GRACE, place="east.kubeconfig")
+        self.guard = RemovalGuard(EAST, settings, self.api[Kind.POD].get, grace=GRACE, place=lambda: self.place)
         self.reasons: list[str] = []
 
     def sync(self, *objects: Any) -> "Guarded":

@@ -160,6 +160,17 @@ def test_what_was_held_when_another_cluster_shows_itself_goes() -> None:
     assert set(api.reasons) == {removals.ANOTHER}
 
 
+def test_a_hold_is_found_where_its_cluster_is_registered_now() -> None:
+    api = synced()
+    api.lists(SLICE)
+    api.place = "Secret east/istio-system/other, key west"
+    api.later(1)
+    (finding,) = api.told.findings()
+    assert finding.place == api.place
+    api.releases()
+    assert api.is_as_listed()
+
+
 # -- objects that a list lacks ------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +183,9 @@ def test_pods_that_a_list_lacks_are_held_where_a_service_would_lose_too_much_by_
     assert api.holds()["web"].pods == {key(f"web-{number}") for number in (3, 4, 5, 6)}
     assert api.holds()["web"].count == 4
     api.puts(PODS[2], PODS[3])
+    assert api.shown() == ALL
+    assert api.holds()["web"].pods == {key("web-5"), key("web-6")}
+    api.puts(PODS[4], PODS[5])
     assert api.holds() == {}
     assert api.is_as_listed()
 
@@ -204,7 +218,9 @@ def test_a_list_that_lacks_most_of_a_kind_is_not_believed_at_all() -> None:
     api.puts(namespaces[1])
     assert api.holds()["Namespace"].count == 3
     api.lists(Kind.NAMESPACE, *namespaces[:3])
-    assert api.told.names(Kind.NAMESPACE) == ["ns-0", "ns-1", "ns-2"], "two of five are no longer too many"
+    assert api.holds()["Namespace"].count == 2, "that others are back says nothing of these"
+    api.lists(Kind.NAMESPACE, *namespaces[:3], *(Namespace(key=key(f"new-{number}")) for number in range(2)))
+    assert api.told.names(Kind.NAMESPACE) == ["new-0", "new-1", "ns-0", "ns-1", "ns-2"], "as many as there were"
     api.later(HOLD)
     assert api.is_as_listed()
 
@@ -279,13 +295,64 @@ def test_a_command_releases_a_service_or_all() -> None:
         assert api.is_as_listed()
 
 
-def test_a_hold_ends_when_enough_came_back() -> None:
+def test_what_is_held_stays_until_it_is_back_itself() -> None:
     api = synced()
     api.lists(SLICE)
     api.puts(piece("a", *ALL[:2]))
     assert (api.shown(), api.holds()["web"].count) == (ALL, 4)
     api.puts(piece("c", ALL[2]))
+    assert (api.shown(), api.holds()["web"].count) == (ALL, 3), "a slice may come a moment after the others"
+    api.lists(SLICE, piece("a", *ALL[:2]), piece("c", ALL[2]))
+    assert api.holds()["web"].count == 3
+    api.puts(piece("b", *ALL[3:]))
+    assert api.reasons == [losses.BACK]
+    assert api.is_as_listed()
+
+
+def test_a_hold_ends_when_as_many_others_are_there() -> None:
+    api = synced()
+    api.lists(SLICE)
+    others = [f"10.0.4.{number}" for number in range(6)]
+    api.puts(piece("c", *others[:5]))
+    assert api.shown() == [*ALL, *others[:5]]
+    api.puts(piece("c", *others))
+    assert api.shown() == others
+    assert api.reasons == [losses.REPLACED]
+    assert api.is_as_listed()
+
+
+def test_a_scale_down_while_something_is_held_is_believed_and_the_hold_ends_in_its_time() -> None:
+    api = synced()
+    api.lists(SLICE, piece("a", ALL[0]))
+    api.puts(piece("a", *ALL[:3]))
+    api.later(HOLD / 2)
+    api.puts(piece("a", ALL[0], *(f"{one}~" for one in ALL[1:3])))
+    api.puts(piece("a", ALL[0]))
+    assert api.shown() == [ALL[0], *ALL[3:]]
+    api.puts(piece("b", *(f"{one}~" for one in ALL[3:5])))
+    assert api.shown() == [ALL[0], ALL[5]]
+    api.deletes(Kind.POD, "web-6")
+    assert api.is_as_listed()
+    assert api.reasons == [losses.BACK]
+    api = synced()
+    api.lists(SLICE, piece("a", *ALL[:3], "10.0.4.1"))
+    assert api.shown() == [*ALL[:3], "10.0.4.1"], "half of them is believed"
+    api.lists(SLICE, piece("a", ALL[0]))
+    api.later(HOLD)
+    assert api.is_as_listed()
+
+
+def test_what_is_listed_as_not_ready_is_so_when_the_api_is_in_doubt_no_more_and_most_are_back() -> None:
+    api = synced()
+    api.trouble()
+    api.puts(piece("b"), piece("a", *(f"{one}!" for one in ALL[:3])))
     assert api.shown() == ALL[:3]
+    api.puts(piece("b", *ALL[3:5]), piece("a", ALL[0], *(f"{one}!" for one in ALL[1:3])))
+    api.well()
+    api.later(GRACE - 1)
+    assert api.shown() == ALL[:5]
+    api.later(1)
+    assert api.shown() == [ALL[0], *ALL[3:5]]
     assert api.reasons == [losses.BACK]
     assert api.is_as_listed()
 

@@ -41,9 +41,10 @@ class _Piece:
 class Doubted:
     """`before`: the endpoints that were up when the first was lost; `up`: those that the API lists so now. `began`: when that was; `since`:
     when it was decided to hold what is lost, 0 before. `why`: in words. `pending`: addresses of which it isn't decided yet, shown as the
-    held ones are. `gone`: Pods that a list lacked though slices name them, with how many endpoints."""
+    held ones are. `gone`: Pods that a list lacked though slices name them, with how many endpoints. `unbelieved`: slices were told since it
+    was believed last what they say of readiness."""
 
-    __slots__ = ("_addresses", "_pods", "alone", "before", "began", "gone", "key", "pending", "pieces", "since", "up", "why")
+    __slots__ = ("_addresses", "_pods", "alone", "before", "began", "gone", "key", "pending", "pieces", "since", "unbelieved", "up", "why")
 
     def __init__(self, key: ObjectKey, before: int, up: int, began: float) -> None:
         self.key = key
@@ -56,6 +57,7 @@ class Doubted:
         self.pieces: dict[ObjectKey, _Piece] = {}
         self.pending: set[str] = set()
         self.gone: dict[ObjectKey, int] = {}
+        self.unbelieved = True
         self._addresses: dict[str, ObjectKey] = {}
         self._pods: dict[tuple[str, IPFamily], str] = {}
 

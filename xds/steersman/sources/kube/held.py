@@ -14,15 +14,16 @@ class HeldFacts:
     """Facts in the order in which they are to be told.
 
     `held`: the holds that were told of. `began` and `ended`: those that are new, and those that are over with why, for whoever takes them
-    out. `place`: of the findings.
+    out. `place`: of the findings, wherever that is by then.
     """
 
-    def __init__(self, cluster: ClusterID, place: str) -> None:
+    def __init__(self, cluster: ClusterID, place: Callable[[], str]) -> None:
         self.held: dict[ObjectRef, HeldRemoval] = {}
         self.began: list[HeldRemoval] = []
         self.ended: list[tuple[HeldRemoval, str]] = []
         self._cluster = cluster
         self._place = place
+        self._found_at = place()
         self._facts: list[Fact] = []
         self._shown: set[ObjectKey] = set()
         self._changed: dict[ObjectRef, str] = {}
@@ -45,6 +46,11 @@ class HeldFacts:
 
     def taken(self, held_of: Callable[[ObjectRef], HeldRemoval | None], now: float) -> list[Fact]:
         """All since this was asked last. However often a hold changed, it is told once."""
+        if (place := self._place()) != self._found_at:
+            before, self._found_at = self._found_at, place
+            for ref, held in self.held.items():
+                self._facts.append(Delete(kind=Kind.FINDING, key=FindingKey.of(self._cluster, removal_held(held, before))))
+                self._tell_held(ref, held, now)
         changed, self._changed = self._changed, {}
         for ref, why in changed.items():
             self._tell_hold(ref, held_of(ref), why, now)
@@ -56,16 +62,19 @@ class HeldFacts:
         about = held or before
         if held == before or about is None:
             return
-        finding = removal_held(about, self._place)
-        key = FindingKey.of(self._cluster, finding)
         if held is None:
             del self.held[ref]
+            key = FindingKey.of(self._cluster, removal_held(about, self._found_at))
             self._facts += (Delete(kind=Kind.HELD_REMOVAL, key=ref), Delete(kind=Kind.FINDING, key=key))
             self.ended.append((about, why))
             return
         self.held[ref] = held
-        origin = Origin(source=self._cluster, place=self._place, seen=now)
-        self._facts.append(Upsert(kind=Kind.HELD_REMOVAL, key=ref, value=held, origin=origin))
-        self._facts.append(Upsert(kind=Kind.FINDING, key=key, value=finding, origin=origin))
+        self._tell_held(ref, held, now)
         if before is None:
             self.began.append(held)
+
+    def _tell_held(self, ref: ObjectRef, held: HeldRemoval, now: float) -> None:
+        finding = removal_held(held, self._found_at)
+        origin = Origin(source=self._cluster, place=self._found_at, seen=now)
+        self._facts.append(Upsert(kind=Kind.HELD_REMOVAL, key=ref, value=held, origin=origin))
+        self._facts.append(Upsert(kind=Kind.FINDING, key=FindingKey.of(self._cluster, finding), value=finding, origin=origin))

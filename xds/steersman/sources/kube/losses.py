@@ -17,7 +17,8 @@ from steersman.sources.kube.held import HeldFacts
 from steersman.sources.kube.listed import Listed, pod_of, service_of
 from steersman.sources.kube.withheld import Absent, Withheld
 
-BACK = "enough of it came back"
+BACK = "it is back, or known to be gone"
+REPLACED = "as many are listed as there were"
 GONE = "the Service itself is gone"
 _IN_LIST = "in a list that was read anew"
 _AT_A_TIME = 200
@@ -95,6 +96,7 @@ class Losses:
         if before is not None and doubted.gone:
             self._unlist(doubted, before, piece, now)
         self._show(service, {one.key for one in (before, piece) if one is not None}, now)
+        doubted.unbelieved = True
         self._touched.add(service)
 
     def _hold(self, doubted: Doubted, piece: EndpointSlice, endpoint: SliceEndpoint) -> None:
@@ -264,11 +266,11 @@ class Losses:
             if not self.moving:
                 yield from self._sift_pending(service, now)
             return
+        if doubted.since and doubted.missing <= 0:
+            yield from self.release(service, REPLACED if len(doubted) else BACK, now)
+            return
         if not self.is_over(doubted.missing, doubted.before):
-            if doubted.since:
-                yield from self.release(service, BACK, now)
-            else:
-                yield from self._drop_pending(doubted, now)
+            yield from self._drop_pending(doubted, now)
         elif doubted.pending:
             if missing is None:
                 yield from self._sift_pending(service, now)
@@ -278,7 +280,7 @@ class Losses:
                 self._decide(doubted, _IN_TROUBLE if missing is None else _IN_LIST, now)
             else:
                 yield from self._drop_pending(doubted, now)
-        elif doubted.since and not len(doubted):
+        if doubted.since and not len(doubted):
             del self.doubted[service]
 
     def _sift_pending(self, service: ObjectKey, now: float) -> Steps[None]:
@@ -291,6 +293,17 @@ class Losses:
             for key in list(doubted.pieces):
                 self._sift(doubted, doubted.pending_of(key), now)
                 yield
+
+    def believe(self, doubted: Doubted, now: float) -> Steps[None]:
+        """The API isn't in doubt any more. Where a Service lacks no more than the share, what is listed as not ready is so; what isn't
+        listed may come yet."""
+        if not doubted.unbelieved or self.waits or self.is_over(doubted.missing, doubted.before):
+            return
+        doubted.unbelieved = False
+        for piece in self._listed.of(doubted.key):
+            self._drop(doubted, [listed.address for listed in piece.endpoints], now)
+            yield
+        self._touched.add(doubted.key)
 
     def _drop_pending(self, doubted: Doubted, now: float) -> Steps[None]:
         for key in list(doubted.pieces):

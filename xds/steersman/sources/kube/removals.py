@@ -29,12 +29,18 @@ _OF_ENDPOINTS = (Kind.ENDPOINT_SLICE, Kind.POD)
 class RemovalGuard:
     """Facts go in by `take`, between `begin` and `complete` where a list is told anew, and come out of `facts`, in order.
 
-    `pod`: a Pod as the API has it now. `grace`: seconds after trouble in which what is lost is doubted still. `place`: of its findings.
-    Times are wall clock seconds. What takes long is done in steps, between which anything else may be told.
+    `pod`: a Pod as the API has it now. `grace`: seconds after trouble in which what is lost is doubted still. `place`: of its findings,
+    when they are told. Times are wall clock seconds. What takes long is done in steps, between which anything else may be told.
     """
 
     def __init__(
-        self, cluster: ClusterID, settings: RemovalGuardSettings, pod: Callable[[ObjectKey], Pod | None], *, grace: float, place: str
+        self,
+        cluster: ClusterID,
+        settings: RemovalGuardSettings,
+        pod: Callable[[ObjectKey], Pod | None],
+        *,
+        grace: float,
+        place: Callable[[], str],
     ) -> None:
         self.told = HeldFacts(cluster, place)
         self._cluster = cluster
@@ -182,7 +188,7 @@ class RemovalGuard:
             absent.keys |= absent.pending
             absent.pending.clear()
             absent.since = absent.since or now
-        for key in [*absent.pending, *(() if over else absent.keys)]:
+        for key in [*absent.pending, *(() if missing > 0 else absent.keys)]:
             if key in absent:
                 absent.drop(key)
                 self._let_go(kind, key, now)
@@ -207,11 +213,14 @@ class RemovalGuard:
             if doubted.since or doubted.pending:
                 if now >= (doubted.since or doubted.began) + hold:
                     yield from losses.release(service, OVER, now)
+                elif not self._doubts(Kind.ENDPOINT_SLICE, now):
+                    yield from losses.believe(doubted, now)
             elif not self._doubts(Kind.ENDPOINT_SLICE, now):
                 losses.doubted.pop(service, None)
         for kind, absent in list(self._withheld.absent.items()):
             if absent.keys and now >= absent.since + hold:
                 yield from self._release(kind, OVER, now)
+        losses.judge_touched(now)
         if not losses.doubted and not self._retold and now >= self._doubted_until:
             yield from losses.clear()
 

@@ -100,7 +100,7 @@ class KubeSource:
     def _afresh(self, emit: Emit, restored: Mapping[Resource, Mirror]) -> None:
         """`restored`: mirrors that hold what a warm file has, while nothing else was told."""
         self._emit = emit
-        self._guard = RemovalGuard(self.cluster, self._removals, self._pod, grace=self._timing.removal_grace, place=self.place)
+        self._guard = RemovalGuard(self.cluster, self._removals, self._pod, grace=self._timing.removal_grace, place=lambda: self.place)
         self._api: Api | None = None
         self._heartbeat = Heartbeat(
             self._timing, self._random, told=self._tell, returned=self._returned, replaced=self._replaced, renewed=self._renewed
