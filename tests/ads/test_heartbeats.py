@@ -238,3 +238,22 @@ def test_c57_a_resource_that_the_client_was_not_sent_for_its_size_is_not_kept_al
     assert client.asks(EDS, "a", "big") == ["eds: a !big"]
     client.confirms(EDS)
     assert client.gets(after=10) == [beat("a")]
+
+
+@BOTH
+@pytest.mark.parametrize("named", ["a", "b", "a and b"])
+def test_c57_endpoints_that_followed_their_cluster_and_were_refused_as_they_were_held_are_kept_alive(variant: Variant, named: str) -> None:
+    """A response is refused as a whole, though only one of its resources may be bad: the client has both as before."""
+    mesh = Mesh()
+    mesh.only(CDS, "a", "b")
+    mesh.only(EDS, "a", "b")
+    client = mesh.client(variant, ttls=TTLS)
+    client.asks(CDS)
+    client.confirms(CDS)
+    client.asks(EDS, "a", "b")
+    client.confirms(EDS)
+    mesh.wave(cds="a=2", eds="b=2")
+    assert client.gets()[1:] == ["eds: a b=2"]
+    client.confirms(CDS)
+    client.confirms(EDS, error=ErrorDetail(13, f"{named} can't be"))
+    assert client.gets(after=10) == [beat("a", "b" if "b" in named else "b=2")]

@@ -9,13 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from steersman.ads.messages import FULL_STATE, WILDCARD, Action, DeltaRequested, Requested, Send, Variant
+from steersman.ads.messages import FULL_STATE, WILDCARD, Action, DeltaRequested, ErrorDetail, Requested, Response, Send, Variant
 from steersman.names import CDS, TYPE_NAMES
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import LayeredTable, ResourceTable
 from tests.ads.test_properties import ASKABLE, NAMES, Anything, Peer
 from tests.support.examples import examples
-from tests.support.xds import OnDemand, resources
+from tests.support.xds import Mesh, OnDemand, resources
 
 BY_NAME = frozenset("cd")
 """Clusters that are had by name only."""
@@ -100,9 +100,27 @@ TestAnyOnDemandSotw.settings = TestAnyOnDemandDelta.settings = settings(deadline
 
 class MortalPeer(Peer):
     """A client of which every resource lives for a time. It answers heartbeats at once, and accepts a heartbeat only if it is about what it
-    holds, as Envoy does."""
+    holds, as Envoy does. `unknown`: names that it asked for and then refused: it never said what it holds of them."""
 
     options: Mapping[str, Any] = MappingProxyType({"ttls": dict.fromkeys(ASKABLE, TTL)})
+
+    def __init__(self, mesh: Mesh, variant: Variant) -> None:
+        super().__init__(mesh, variant)
+        self.answers: dict[str, set[str]] = {}
+        self.unknown: dict[str, set[str]] = {type_url: set() for type_url in ASKABLE}
+
+    def judge(self, response: Response) -> None:
+        names = {found.name for found in response.resources}
+        asked = self.asked[response.type_url]
+        self.answers[response.type_url] = names if WILDCARD in asked else names & asked
+        super().judge(response)
+
+    def answer(self, type_url: str, error: ErrorDetail | None) -> None:
+        if error is None:
+            self.unknown[type_url] -= {found.name for found in self.open[type_url].response.resources}
+        else:
+            self.unknown[type_url] |= self.answers[type_url]
+        super().answer(type_url, error)
 
     def took(self, actions: Any) -> None:
         others: list[Action] = []
@@ -122,7 +140,7 @@ class MortalPeer(Peer):
         if type_url not in self.open:
             holds = {name: found.version for name, found in self.held[type_url].items()}
             assert about.items() <= holds.items(), f"a heartbeat of {TYPE_NAMES[type_url]} is about what the client holds: {about} {holds}"
-            unsure = self.asked[type_url] | self.following if WILDCARD not in self.asked[type_url] else holds.keys()
+            unsure = self.asked[type_url] | self.unknown[type_url] if WILDCARD not in self.asked[type_url] else holds.keys()
             if self.variant is Variant.SOTW and type_url not in FULL_STATE:  # it knows no other way to lose something than by its time
                 table = self.mesh.served[type_url]
                 unsure = unsure | {name for name in holds if not isinstance(table.lookup(name), Resource)}

@@ -140,9 +140,32 @@ class Channel:
     def ask(self, names: Iterable[str]) -> None:
         """The client is to get an answer about these."""
         for name in names:
-            self.waiting.pop(name, None)
-            self.lingering.pop(name, None)
-            self.dirty[name] = ASKED
+            self._get(name)
+            if self.heartbeats is not None:
+                self.heartbeats.followed.pop(name, None)
+
+    def follow(self, names: Iterable[str]) -> None:
+        """The client is to get these once more, though it has not asked."""
+        for name in names:
+            if self.heartbeats is not None and (held := self._known(name)) != ASKED:
+                self.heartbeats.followed[name] = held
+            self._get(name)
+
+    def _get(self, name: str) -> None:
+        self.waiting.pop(name, None)
+        self.lingering.pop(name, None)
+        self.dirty[name] = ASKED
+
+    def _known(self, name: str) -> Held:
+        """What the client holds of a name, or will when it has read what is on its way."""
+        if name in self.dirty:
+            return self.dirty[name]
+        if name in self.waiting:
+            return self.waiting[name]
+        if self.sweep is not None and name not in self.names:
+            return self.sweep.get(name)
+        answer = self.look_up(name)
+        return answer.version if isinstance(answer, Resource) else None
 
     def held(self, name: str, version: str) -> None:
         """The client says that it holds this version of the name."""
@@ -292,7 +315,7 @@ class Channel:
         if self.lingering:
             self.lingering = {name: resource for name, resource in self.lingering.items() if name in self.dirty}
         if self.heartbeats is not None and batch.before is not None:
-            self.heartbeats.sends(batch.before)
+            self.heartbeats.sends(batch.before, {**self.dirty, **self.waiting})
         if self.type_url == EDS and (self.absent or batch.removed):
             self.absent = self.absent.difference(resource.name for resource in batch.resources) | self.names.intersection(batch.removed)
         return batch

@@ -96,5 +96,7 @@ class DeltaStream(Stream[DeltaRequested]):
 
 
 def _on_its_way(channel: Channel) -> dict[str, str]:
-    """What the client may come to hold, or may not, if it reads a response that was sent before it subscribed to everything."""
-    return {resource.name: ASKED for resource in channel.inflight.response.resources} if channel.inflight else {}
+    """What the client will hold when it has read a response that was sent before it subscribed to everything; of what it had not named
+    before, it may or may not."""
+    resources = channel.inflight.response.resources if channel.inflight else ()
+    return {resource.name: resource.version if resource.name in channel.names else ASKED for resource in resources}

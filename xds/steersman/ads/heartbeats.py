@@ -7,12 +7,12 @@ very version, so what it holds is known here even where it refused what came las
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from steersman.ads.batch import ASKED, Held
 from steersman.ads.messages import FULL_STATE, ErrorDetail, Nacked, Response, Variant
 from steersman.resources.resource import Resource
 from steersman.snapshot.table import resource_size
 
 if TYPE_CHECKING:
-    from steersman.ads.batch import Held
     from steersman.ads.channel import Channel
 
 _BEATS: Final = 3
@@ -24,10 +24,11 @@ _OVERHEAD: Final = 64
 
 class Heartbeats:
     """`ttl`: seconds. `at`: when the next heartbeat is due, if it can be sent then; None while the client holds nothing. `since`: when the
-    heartbeat was sent that the client has not answered yet: until then there is no other.
+    heartbeat was sent that the client has not answered yet: until then there is no other. `followed`: what the client holds of that which
+    it is to get once more, though it has not asked.
     """
 
-    __slots__ = ("_answered", "_before", "_full", "_kept", "_outstanding", "at", "since", "ttl")
+    __slots__ = ("_answered", "_before", "_full", "_kept", "_outstanding", "at", "followed", "since", "ttl")
 
     def __init__(self, ttl: float) -> None:
         self.ttl = ttl
@@ -38,6 +39,7 @@ class Heartbeats:
         self._before: Mapping[str, Held] = {}
         self._full: tuple[Resource, ...] | None = None
         self._kept: dict[str, Held] = {}
+        self.followed: dict[str, Held] = {}
 
     # -- what the client holds ----------------------------------------------------------------------------------------------------
 
@@ -45,9 +47,12 @@ class Heartbeats:
         """The client holds something that another server, or another stream, has sent: nobody knows how long it has to live."""
         self.at = now
 
-    def sends(self, before: Mapping[str, "Held"]) -> None:
-        """A response is made, of resources of which the client holds this."""
+    def sends(self, before: Mapping[str, Held], unsaid: Mapping[str, Held]) -> None:
+        """A response is made, of resources of which the client holds this; what is unsaid is for later."""
         self._before = before
+        if self.followed:
+            self._before = {name: self.followed.get(name, held) for name, held in before.items()}
+            self.followed = {name: held for name, held in self.followed.items() if unsaid.get(name) == ASKED}
 
     def sent(self, now: float) -> None:
         """It goes out now."""
@@ -76,8 +81,9 @@ class Heartbeats:
         """The client subscribes to these alone from now on. What it has of others it forgets, whatever it subscribes to later."""
         if self._full is not None:
             self._full = tuple(resource for resource in self._full if resource.name in names)
-        for name in [name for name in self._kept if name not in names]:
-            del self._kept[name]
+        for known in (self._kept, self.followed):
+            for name in [name for name in known if name not in names]:
+                del known[name]
         if not names:
             self._outstanding.clear()  # a client may drop what it no longer wants without a word
             self.since = None
@@ -89,7 +95,7 @@ class Heartbeats:
             full = channel.inflight.response.resources if _is_full_state(channel.inflight.response) else None
         if full is not None:
             return tuple(resource for resource in full if channel.covers(resource.name))
-        differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting}
+        differs: dict[str, Held] = {**(channel.sweep or {}), **channel.dirty, **channel.waiting, **self.followed}
         for name, held in self._kept.items():
             if channel.covers(name) and (name in differs or channel.look_up(name) is not None):
                 differs[name] = held

@@ -357,7 +357,7 @@ class Stream(Generic[R]):
 
     def _follow(self, clusters: Iterable[str]) -> None:
         endpoints = self._channels[EDS]
-        endpoints.ask(
+        endpoints.follow(
             name
             for name in clusters
             if (name in endpoints.names or (endpoints.wildcard and isinstance(endpoints.table.lookup(name), Resource)))
