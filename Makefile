@@ -28,7 +28,7 @@ demo: $(STAMP)  ## a two-network mesh of real Envoys with traffic crossing it; e
 test: $(STAMP)  ## all tests; arguments for pytest: make test PYTEST="-k split_horizon", JOBS=1 for one at a time
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(.ci/kube-assets --where)}" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-thorough: $(STAMP)  ## the property tests, with ten times the examples
+thorough: $(STAMP)  ## the property tests, with ten times the examples, and others each time
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(JOBS) --timeout 1200 -m hypothesis $(PYTEST)
 
 check: $(STAMP)  ## lint, formatting, types and the direction of imports; all four, whichever fails
