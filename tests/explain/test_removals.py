@@ -24,15 +24,15 @@ class Guarded:
         self.guard = RemovalGuard(WEST, RemovalGuardSettings(at_least=1), self.pods.get, grace=30.0, place=lambda: "west.kubeconfig")
         told = [fact(row) for row in ROWS]
         for kind in (Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD):
-            self.guard.take(kind, [one for one in told if one.kind is kind and one.key.cluster == WEST], NOW)
+            self.guard.take(kind, [one for one in told if one.kind is kind and one.key.cluster == WEST], NOW, {})
             run(self.guard.complete(kind, 0, NOW))
 
     def lists(self, kind: Kind, left: int, *gone: str) -> None:
         """A list is read anew, and lacks these."""
         self.guard.begin(kind, left + len(gone))
         for name in gone:
-            self.pods.pop(key("west", name), None)
-            self.guard.take(kind, [Delete(kind=kind, key=key("west", name))], NOW)
+            was = self.pods.pop(key("west", name), None)
+            self.guard.take(kind, [Delete(kind=kind, key=key("west", name))], NOW, {key("west", name): was})
         run(self.guard.complete(kind, left, NOW))
         self.tell()
 
@@ -82,7 +82,7 @@ def test_an_endpoint_that_came_back_is_itself_again() -> None:
     guarded = Guarded()
     guarded.lists(Kind.ENDPOINT_SLICE, 0, "reviews-1")
     piece = fact(slice_of("west", "reviews", "10.0.0.1=p"))
-    guarded.guard.take(Kind.ENDPOINT_SLICE, [piece], NOW)
+    guarded.guard.take(Kind.ENDPOINT_SLICE, [piece], NOW, {})
     guarded.tell()
     found = guarded.candidates()
     assert found["west 10.0.0.1"].rule == "via-gateway"

@@ -57,9 +57,12 @@ class Guarded:
         self.place = "east.kubeconfig"
         self.api: dict[Kind, dict[ObjectKey, Any]] = {kind: {} for kind in Kind}
         self.told = Listener()
-        settings = RemovalGuardSettings(enabled=enabled, share=share, at_least=at_least, hold=HOLD)
-        self.guard = RemovalGuard(EAST, settings, self.api[Kind.POD].get, grace=GRACE, place=lambda: self.place)
+        self.settings = RemovalGuardSettings(enabled=enabled, share=share, at_least=at_least, hold=HOLD)
+        self.guard = self._guard()
         self.reasons: list[str] = []
+
+    def _guard(self) -> RemovalGuard:
+        return RemovalGuard(EAST, self.settings, self.api[Kind.POD].get, grace=GRACE, place=lambda: self.place)
 
     def sync(self, *objects: Any) -> "Guarded":
         """Everything is told for the first time."""
@@ -89,13 +92,13 @@ class Guarded:
             kind = kind_of(one)
             if self.api[kind].get(one.key) != one:
                 self.api[kind][one.key] = one
-                self.guard.take(kind, [Upsert(kind=kind, key=one.key, value=one, origin=ORIGIN)], self.now)
+                self.guard.take(kind, [upsert(one)], self.now, {})
         self._hear()
 
     def deletes(self, kind: Kind, *names: str) -> None:
         for name in names:
-            if self.api[kind].pop(key(name), None) is not None:
-                self.guard.take(kind, [Delete(kind=kind, key=key(name))], self.now)
+            if (one := self.api[kind].pop(key(name), None)) is not None:
+                self.guard.take(kind, [Delete(kind=kind, key=key(name))], self.now, {key(name): one})
         self._hear()
 
     def trouble(self) -> None:
@@ -116,6 +119,15 @@ class Guarded:
     def replaced(self) -> None:
         self.guard.replaced()
         self.later(0)
+
+    def restarts(self) -> None:
+        """The source is started afresh, and nothing stands but what it tells then."""
+        before, self.guard, self.told = self.guard, self._guard(), Listener()
+        run(self.guard.go_on(before, self.now))
+        for kind in (Kind.POD, Kind.ENDPOINT_SLICE, Kind.SERVICE, Kind.NAMESPACE):
+            self.guard.take(kind, [upsert(one) for one in self.api[kind].values()], self.now, {})
+            self.guard.restored(kind)
+        self._hear()
 
     def _hear(self) -> None:
         self.told.apply(self.guard.facts(self.now))
@@ -154,6 +166,10 @@ class Guarded:
         """Whether the mesh was told just what the API has."""
         told = dict(self.told.values)
         return told == {(kind, of): one for kind, objects in self.api.items() for of, one in objects.items()}
+
+
+def upsert(one: Any) -> Upsert:
+    return Upsert(kind=kind_of(one), key=one.key, value=one, origin=ORIGIN)
 
 
 _KINDS: dict[Any, Kind] = {EndpointSlice: Kind.ENDPOINT_SLICE, Pod: Kind.POD, Service: Kind.SERVICE, Namespace: Kind.NAMESPACE}

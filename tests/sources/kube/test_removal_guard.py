@@ -14,7 +14,10 @@ from steersman.model.ids import ServiceKey
 from steersman.model.objects import Kind
 from steersman.model.removals import slice_held
 from steersman.settings import RemovalGuardSettings
+from steersman.sources.contents import Steps
 from steersman.sources.kube.credentials import KubeconfigFile
+from steersman.sources.kube.heartbeat import Heartbeat
+from steersman.sources.kube.removals import RemovalGuard
 from steersman.sources.kube.source import KubeSource
 from tests.sources.kube.test_source import EAST, TIMING, state_of, written
 from tests.sources.listening import Listener, running
@@ -182,6 +185,74 @@ async def test_a_cluster_whose_etcd_was_set_up_anew_is_shown_as_it_was_until_it_
         await source.release(None)
         assert is_as_listed(heard)
         assert heard.names(Kind.SERVICE) == ["ratings", "reviews"]
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source has a bug, and meets it with its next heartbeat."""
+    beat = Heartbeat._alive
+
+    def fail(heartbeat: Heartbeat, body: bytes) -> None:
+        monkeypatch.setattr(Heartbeat, "_alive", beat)
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(Heartbeat, "_alive", fail)
+
+
+async def test_a_source_that_is_started_afresh_after_a_bug_judges_its_first_lists_by_what_is_served(
+    double: Double, source: KubeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(double)
+    heard = Listener()
+    task = asyncio.create_task(source.run(heard.emit))
+    await heard.until(lambda: heard.synced)
+    double.stop()
+    double.delete("EndpointSlice", "ratings-1", objects.NAMESPACE)
+    for name in (*NAMES[3:], "ratings-1"):
+        double.delete("Pod", name, objects.NAMESPACE)
+    double.delete("EndpointSlice", "reviews-2", objects.NAMESPACE)
+    lists(double, "1", (NAMES[0], IPS[0]))
+    double.compact()
+    double.start()
+    await heard.until(lambda: "Service east/demo/ratings" in held(heard))
+    (hold,) = (one for (kind, ref), one in heard.values.items() if kind is Kind.HELD_REMOVAL and ref.key.name == "ratings")
+    await heard.until(lambda: state_of(heard) is ClusterState.SYNCED)
+
+    async def fails_and_goes_on(*missed: str) -> None:
+        nonlocal task
+        fail_once(monkeypatch)
+        with pytest.raises(ExceptionGroup):
+            await task
+        for name in missed:
+            double.delete("EndpointSlice", name, objects.NAMESPACE)
+        again = Listener()  # for whom nothing stands but what is told from now on
+        task = asyncio.create_task(source.run(again.emit))
+        await again.until(lambda: again.synced)
+        assert (shown(again), shown(again, "ratings")) == (IPS, ["10.0.1.1"])
+        assert again.values[Kind.HELD_REMOVAL, hold.object].until == hold.until, "for no longer than before"
+
+    await fails_and_goes_on("reviews-1")
+    await fails_and_goes_on()
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_a_source_that_fails_by_what_it_takes_over_begins_from_nothing_in_the_end(
+    double: Double, source: KubeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(double)
+    async with followed(source):
+        pass
+
+    def fail(guard: RemovalGuard, before: RemovalGuard, now: float) -> Steps[None]:
+        raise AssertionError("a bug")
+        yield
+
+    monkeypatch.setattr(RemovalGuard, "go_on", fail)
+    for _ in range(5):
+        with pytest.raises(AssertionError, match="a bug"):
+            await source.run(Listener().emit)
+    async with followed(source) as heard:
+        assert shown(heard) == IPS
 
 
 async def test_another_clusters_objects_replace_those_of_the_one_before_at_once(double: Double, source: KubeSource) -> None:

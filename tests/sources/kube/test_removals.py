@@ -280,6 +280,27 @@ def test_a_list_that_never_ends_is_waited_for_no_longer_than_that() -> None:
     assert api.is_as_listed()
 
 
+def test_a_source_that_is_started_afresh_holds_on_and_judges_by_what_was_served() -> None:
+    others = [pod(f"job-{number}", f"10.1.0.{number}") for number in range(3)]
+    for half in (False, True):
+        api = synced(*others)
+        api.lists(Kind.POD)
+        api.lists(SLICE, piece("a", ALL[0]))
+        (before,) = (one for name, one in api.holds().items() if name == "web")
+        if half:
+            api.begins(SLICE)
+            api.puts(piece("a"))
+        api.later(HOLD / 2)
+        api.restarts()
+        assert (api.shown(), api.told.names(Kind.POD)) == (ALL, sorted(one.key.name for one in (*PODS, *others)))
+        api.lists(SLICE)
+        assert (api.shown(), api.holds()["web"].until) == (ALL, before.until)
+        api.puts(PODS[0], piece("a", ALL[0]))
+        assert api.shown() == ALL
+        api.later(HOLD / 2)
+        assert api.is_as_listed()
+
+
 def test_a_command_releases_a_service_or_all() -> None:
     for named in ("web", ""):
         api = synced(Service(key=key("db")), piece("db", "10.0.9.1", service="db"))

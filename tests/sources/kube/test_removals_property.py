@@ -17,6 +17,8 @@ PODS = ("web-1", "web-2", "web-3", "db-1")
 NAMESPACES = ("n1", "n2", "n3")
 NAMES = {Kind.SERVICE: SERVICES, Kind.ENDPOINT_SLICE: SLICES, Kind.POD: PODS, Kind.NAMESPACE: NAMESPACES}
 
+HELD_WHOLE = (Kind.SERVICE, Kind.POD, Kind.NAMESPACE)
+
 IPS = dict(zip(PODS, ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"), strict=True))
 FIRST: dict[Kind, list[Any]] = {
     Kind.SERVICE: [Service(key=key(name)) for name in SERVICES],
@@ -69,7 +71,7 @@ def steps(draw: st.DrawFn) -> tuple[str, Callable[[Guarded], None]]:
     """What happens next, with a name to read it by."""
     what = draw(
         st.sampled_from(
-            ["put", "put", "delete", "list", "list", "list", "half", "trouble", "well", "later", "later", "release", "replaced"]
+            ["put", "put", "delete", "list", "list", "list", "half", "trouble", "well", "later", "later", "release", "replaced", "restarts"]
         )
     )
     kind = draw(kinds)
@@ -92,7 +94,7 @@ def steps(draw: st.DrawFn) -> tuple[str, Callable[[Guarded], None]]:
         case "release":
             service = draw(st.sampled_from(("", *SERVICES)))
             return f"release {service}", lambda api: api.releases(service)
-    return what, {"trouble": Guarded.trouble, "well": Guarded.well, "replaced": Guarded.replaced}[what]
+    return what, {"trouble": Guarded.trouble, "well": Guarded.well, "replaced": Guarded.replaced, "restarts": Guarded.restarts}[what]
 
 
 @settings(max_examples=examples(400), deadline=None)
@@ -136,6 +138,7 @@ def check(api: Guarded) -> None:
                 if behind is not None and api.guard.held and not api.guard._retold:
                     assert not behind.terminating, "a Pod that goes is not held"
                     assert not behind.ips or one.address in behind.ips, "an address that isn't its Pod's is not held"
+    assert set(api.guard._withheld.was) == {(kind, of) for kind, of in api.told.values if kind in HELD_WHOLE and of not in listed[kind]}
     undecided = bool(api.guard._retold) or bool(api.guard.held)
     for kind, of in api.told.values:
         if kind in NAMES and slice_held(of) is None and of not in listed[kind]:

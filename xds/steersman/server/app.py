@@ -40,7 +40,7 @@ from steersman.sources.configuration import configuration_facts
 from steersman.sources.dns import Resolver
 from steersman.sources.files import FileSource, directories_of
 from steersman.sources.kube import registrations
-from steersman.sources.kube.source import kube_sources
+from steersman.sources.kube.configured import kube_sources
 from steersman.sources.kube.warmstore import warm_directory
 
 log = logging.getLogger("steersman")

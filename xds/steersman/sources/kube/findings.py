@@ -100,8 +100,9 @@ def _forbidden(status: ClusterStatus, resource: ResourceStatus, place: str) -> F
     plural = resource.name.partition(".")[0]
     verbs = ", ".join(f'"{verb}"' for verb in verbs_on(plural))
     without = "the mesh is served without them"
-    if resource.whole or resource.warm:
-        without = "what it told before stands" if resource.whole else f"the {resource.warm} of its warm file stand"
+    if resource.whole or resource.restored:
+        from_file = resource.warm and not resource.whole
+        without = f"the {resource.warm} of its warm file stand" if from_file else "what it told before stands"
     role = f"a Role in its namespace {resource.namespace}" if resource.namespace else "its ClusterRole"
     return Finding(
         id="resource-forbidden",

@@ -26,7 +26,8 @@ _LONGEST_RETRY_AFTER = 300.0
 
 
 class Follower:
-    """One resource of one cluster. `heard`: the loop's time at which something came of it last. `mirror`: may hold what a warm file has.
+    """One resource of one cluster. `heard`: the loop's time at which something came of it last. `mirror`: may hold what a warm file has, or
+    a run before.
 
     `told` is called whenever the guard, through which all goes that the mirror tells, may have facts, or the resource stands otherwise.
     """
@@ -47,8 +48,7 @@ class Follower:
         self.guard = guard
         self.reflector = Reflector(resource, timing, random)
         self.mirror = mirror
-        if isinstance(mirror, Mirror) and mirror.warm:
-            self.reflector.remember()
+        self.remember()
         self.heard = -math.inf
         self._clock = clock
         self._pace = pace
@@ -69,8 +69,14 @@ class Follower:
             optional=self.resource.optional,
             objects=len(self.mirror),
             warm=self.mirror.warm if isinstance(self.mirror, Mirror) else 0,
+            restored=isinstance(self.mirror, Mirror) and self.mirror.restored > 0,
             problem=reflector.problem,
         )
+
+    def remember(self) -> None:
+        """The mirror may hold what was restored."""
+        if isinstance(self.mirror, Mirror) and self.mirror.restored:
+            self.reflector.remember()
 
     # -- from other tasks -----------------------------------------------------------------------------------------------------
 
@@ -207,7 +213,7 @@ class Follower:
             return
         for _ in mirror.take(changes, seen):
             if facts := mirror.facts():
-                guard.take(kind, facts, seen)
+                guard.take(kind, facts, seen, mirror.gone)
             if mirror.retelling is not self._retelling:
                 self._retelling = mirror.retelling
                 if mirror.retelling:

@@ -58,6 +58,23 @@ class Losses:
                     index.popitem()
                 yield
 
+    def go_on(self, before: "Losses", now: float) -> Steps[None]:
+        """What the one of a run before held is held on. What the API lists is yet to be told."""
+        self._anew = dict(before._anew)
+        for service, held in before.doubted.items():
+            doubted = self.doubted[service] = Doubted(service, held.before, 0, held.began)
+            doubted.since, doubted.why = held.since, held.why
+            for piece in held.pieces.values():
+                for endpoint in piece.endpoints.values():
+                    self._hold(doubted, piece.slice, endpoint)
+                self._show(service, (piece.slice.key,), now)
+                yield
+            doubted.pending &= held.pending
+            doubted.gone = dict(held.gone)
+            for pod in held.gone:
+                self._stands_behind(pod, doubted)
+            self._told.change(ObjectRef(Kind.SERVICE, service))
+
     def is_over(self, missing: int, before: int) -> bool:
         """Whether that is more than is believed in doubt."""
         return missing > self._settings.share * before
@@ -164,6 +181,7 @@ class Losses:
 
     def delete(self, pod: ObjectKey, now: float) -> None:
         """A Pod is gone, and nothing is held of it."""
+        self._withheld.was.pop((Kind.POD, pod), None)
         self._told.tell(Delete(kind=Kind.POD, key=pod))
         for service in self._of_pod.get(pod, ()):
             doubted = self.doubted.get(service)

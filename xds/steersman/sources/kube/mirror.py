@@ -4,7 +4,7 @@ Facts depend only on what the server has, not on the number, order or repetition
 says nothing, an object of another uid is another object. What a warm file has stands until the server tells it again, or everything else.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any
 
@@ -37,7 +37,8 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 
 class Mirror:
     """The objects of one resource of one cluster. `whole`: everything was taken in once, to the last object. `retelling`: everything is
-    being taken in. `changes`: how often what is held of any came to mean something else."""
+    being taken in. `changes`: how often what is held of any came to mean something else. `gone`: what the objects were that the last
+    `facts` deleted."""
 
     def __init__(self, cluster: ClusterID, resource: Resource) -> None:
         self.cluster = cluster
@@ -51,10 +52,12 @@ class Mirror:
         self._put: set[ObjectKey] | None = None
         """The objects of a telling of everything that is under way."""
         self._facts: list[Fact] = []
+        self._gone: dict[ObjectKey, Any] = {}
+        self.gone: Mapping[ObjectKey, Any] = {}
         self._warm: set[ObjectKey] = set()
-        """Objects that nobody but the warm file has told yet."""
+        """Objects that were restored, and that the server has not told since."""
         self._place = ""
-        """That file."""
+        """The warm file that they are from; "" where a run before held them."""
         self.changes = 0
 
     def __len__(self) -> int:
@@ -76,9 +79,14 @@ class Mirror:
         return held.value if held is not None else None
 
     @property
-    def warm(self) -> int:
+    def restored(self) -> int:
         """How many of the objects the server has not told since they were restored."""
         return len(self._warm)
+
+    @property
+    def warm(self) -> int:
+        """How many of those are from a warm file."""
+        return len(self._warm) if self._place else 0
 
     def kept(self) -> tuple[int, Iterator[Kept]]:
         """The objects as they are now, to be kept: how many, and each. They cost nothing until they are taken, but the references."""
@@ -97,6 +105,11 @@ class Mirror:
                 self._warm.add(key)
                 self._tell_warm(key, seen)
             yield
+
+    def go_on(self, before: "Mirror", seen: float) -> Steps[None]:
+        """Takes in what the mirror of a run before held, as from a file."""
+        _, objects = before.kept()
+        yield from self.restore(objects, before._place if before._warm else "", seen)
 
     def tell_warm(self, seen: float) -> None:
         """What stands from the file is told once more, which is a change to nobody."""
@@ -132,6 +145,7 @@ class Mirror:
     def facts(self) -> list[Fact]:
         """What changed since this was asked last, in order."""
         facts, self._facts = self._facts, []
+        self.gone, self._gone = self._gone, {}
         return facts
 
     def _take(self, body: msgspec.Raw | shapes.Object, seen: float) -> None:
@@ -217,6 +231,7 @@ class Mirror:
         self.changes += 1
         if held.value is not None:
             self._facts.append(Delete(kind=self.kind, key=key))
+            self._gone[key] = held.value
         self._facts.extend(Delete(kind=Kind.FINDING, key=finding) for finding in held.findings)
 
     def _sweep(self) -> Steps[None]:

@@ -10,9 +10,10 @@ from steersman.model.facts import Fact, Finding, FindingKey, Origin, Severity, S
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
 from steersman.settings import Settings
+from steersman.sources.kube.configured import kube_sources
 from steersman.sources.kube.registered import RemoteCluster, registrations_of
 from steersman.sources.kube.registrations import SOURCE, Claim, remembered
-from steersman.sources.kube.source import KubeSource, kube_sources
+from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.warmstore import warm_directory
 from steersman.sources.report import finding_facts
 

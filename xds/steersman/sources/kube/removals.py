@@ -7,9 +7,10 @@ that a list lacks are held by not telling that they are gone. docs/design/remova
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from steersman.model.facts import Delete, Fact, Upsert
+from steersman.model.facts import Delete, Fact, Origin, Upsert
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.mesh import ObjectRef
 from steersman.model.objects import Kind, Pod
@@ -102,15 +103,15 @@ class RemovalGuard:
 
     # -- facts ----------------------------------------------------------------------------------------------------------------
 
-    def take(self, kind: Kind, facts: Iterable[Fact], now: float) -> None:
-        """What a mirror of objects of this kind tells."""
+    def take(self, kind: Kind, facts: Iterable[Fact], now: float, was: Mapping[ObjectKey, Any]) -> None:
+        """What a mirror of objects of this kind tells. `was`: what those were that it deletes."""
         for fact in facts:
             if not self._settings.enabled or not isinstance(fact, Upsert | Delete) or fact.kind is not kind:
                 self.told.tell(fact)
             elif isinstance(fact, Upsert):
                 self._put(kind, fact, now)
             else:
-                self._remove(kind, fact, now)
+                self._remove(kind, fact, now, was)
         self._losses.judge_touched(now)
 
     def _put(self, kind: Kind, fact: Upsert, now: float) -> None:
@@ -120,6 +121,8 @@ class RemovalGuard:
                 self.told.tell(Delete(kind=kind, key=fact.key))
             if absent.drop(fact.key):
                 self._absence_changed(kind, BACK)
+        if self._withheld.was:
+            self._withheld.was.pop((kind, fact.key), None)
         self.told.tell(fact)
         if kind is Kind.ENDPOINT_SLICE:
             self._losses.list(fact.key, fact.value, now, doubts=self._doubts(kind, now))
@@ -128,12 +131,13 @@ class RemovalGuard:
         elif kind is Kind.POD and kind in self._known and (self._losses.doubted or self._retold or now < self._doubted_until):
             self._losses.run(fact.key, fact.value, now)
 
-    def _remove(self, kind: Kind, fact: Delete, now: float) -> None:
+    def _remove(self, kind: Kind, fact: Delete, now: float, was: Mapping[ObjectKey, Any]) -> None:
         if kind is Kind.ENDPOINT_SLICE:
             self.told.tell(fact)
             self._losses.list(fact.key, None, now, doubts=self._doubts(kind, now))
         elif self._doubts(kind, now):
             self._withheld.absent.setdefault(kind, Absent()).pending.add(fact.key)
+            self._withheld.was[kind, fact.key] = was[fact.key]
         else:
             self._let_go(kind, fact.key, now)
 
@@ -142,6 +146,7 @@ class RemovalGuard:
         if kind is Kind.POD:
             self._losses.delete(key, now)
             return
+        self._withheld.was.pop((kind, key), None)
         self.told.tell(Delete(kind=kind, key=key))
         if kind is Kind.SERVICE:
             self._losses.services.discard(key)
@@ -150,8 +155,25 @@ class RemovalGuard:
     # -- lists ----------------------------------------------------------------------------------------------------------------
 
     def restored(self, kind: Kind) -> None:
-        """Objects of this kind are those of a warm file: the first list may lack some that were served."""
+        """Objects of this kind are those of a warm file, or of a run before: the first list may lack some that were served."""
         self._known.add(kind)
+
+    def go_on(self, before: "RemovalGuard", now: float) -> Steps[None]:
+        """What the guard of a run before held is held on, for the time that it had. What the API had told by then is to be taken in next,
+        and `restored` to be called."""
+        self._retold = dict(before._retold)
+        self._believed = set(before._believed)
+        self._doubted_until, self._another = before._doubted_until, before._another
+        self._list_changed()
+        self._withheld.copy(before._withheld)
+        for (kind, key), was in self._withheld.was.items():
+            self.told.tell(Upsert(kind=kind, key=key, value=was, origin=Origin(source=self._cluster, seen=now)))
+            if kind is Kind.SERVICE:
+                self._losses.services.add(key)
+            yield
+        yield from self._losses.go_on(before._losses, now)
+        for kind in self._withheld.absent:
+            self._absence_changed(kind, BACK)
 
     def begin(self, kind: Kind, objects: int) -> None:
         """All objects of this kind are told again; so many there were."""

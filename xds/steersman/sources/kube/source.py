@@ -21,12 +21,13 @@ from steersman.model.facts import Fact, Finding, FindingKey, Origin, Synced, Ups
 from steersman.model.ids import ClusterID, ObjectKey, ServiceKey
 from steersman.model.objects import Kind, Pod
 from steersman.model.removals import HeldRemoval
-from steersman.settings import NOTHING, Allowed, OutageSettings, RemovalGuardSettings, Settings
+from steersman.settings import NOTHING, Allowed, OutageSettings, RemovalGuardSettings
 from steersman.sources.kube.api import Api
-from steersman.sources.kube.credentials import Access, access_to
+from steersman.sources.kube.credentials import Access
 from steersman.sources.kube.findings import cluster_findings, warm_finding
 from steersman.sources.kube.follower import Follower
 from steersman.sources.kube.heartbeat import Heartbeat
+from steersman.sources.kube.left import Left
 from steersman.sources.kube.mirror import Mirror
 from steersman.sources.kube.notes import log_removals
 from steersman.sources.kube.reflector import Standing
@@ -38,7 +39,7 @@ from steersman.sources.kube.state import ClusterStatus, Pulse, ResourceStatus, c
 from steersman.sources.kube.telling import Due, FirstTelling
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstart import WarmStart
-from steersman.sources.kube.warmstore import WarmDirectory, WarmStore
+from steersman.sources.kube.warmstore import WarmStore
 from steersman.sources.pace import Pace
 from steersman.sources.report import finding_facts
 
@@ -50,6 +51,8 @@ Claimed = Callable[[ClusterID, Sequence[Claim]], None]
 
 _REWORDING = 5.0
 """Seconds between two descriptions of one state: each is a fact, and while a cluster fails every try may fail in another way."""
+_IN_VAIN = 5
+"""Runs in a row that take over what stood and don't come to its being whole: it may be what they fail by."""
 
 
 class KubeSource:
@@ -95,6 +98,8 @@ class KubeSource:
         self._warm = WarmStart(cluster, warm, self._timing, clock, self._pace) if warm is not None else None
         self._told_any = False
         self._uid = ""
+        self._left: Left | None = None
+        self._in_vain = 0
         self._afresh(lambda facts: None, {})
 
     def _afresh(self, emit: Emit, restored: Mapping[Resource, Mirror]) -> None:
@@ -139,8 +144,10 @@ class KubeSource:
         self._heartbeat.hurry()
 
     async def run(self, emit: Emit) -> None:
-        """Emits facts for ever. Each run starts from nothing, but for what a warm file has. Raises SourceError where the credentials can't
-        be read at first."""
+        """Emits facts for ever. What a run before told stands until the API has told it again; the first has what a warm file has. Raises
+        SourceError where the credentials can't be read at first."""
+        if self._told_any and self._left is None:
+            self._left = Left(self._mirrors, self._guard, self._heartbeat.uid)
         restored = {mirror.resource: mirror for mirror in self._mirrors if mirror.warm and not self._told_any}
         self._afresh(emit, restored)
         now = asyncio.get_running_loop().time()
@@ -153,6 +160,7 @@ class KubeSource:
             async with Api(self._access, self._timing) as api:
                 self._api, self._server = api, api.server
                 await self._have_credentials(waiting)
+                await self._go_on()
                 async with asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
                     for follower in self._followers:
@@ -174,6 +182,19 @@ class KubeSource:
             raise
         finally:
             waiting.cancel()
+
+    async def _go_on(self) -> None:
+        """Tells what stood when a run before failed, unless runs fail that have it."""
+        left = self._left
+        if left is not None and self._in_vain < _IN_VAIN:
+            self._in_vain += 1
+            await self._pace.run(left.handed_on(self._mirrors, self._guard, self._clock()))
+            for follower in self._followers:
+                follower.remember()
+            self._heartbeat.uid = left.uid
+            self._telling = True
+            self._tell()
+        self._left = None
 
     # -- what the tasks tell --------------------------------------------------------------------------------------------------
 
@@ -299,6 +320,7 @@ class KubeSource:
         whose = self._heartbeat.pulse is not Pulse.NONE  # that two clusters are one is known only then
         if self._telling and not self._synced and whose and all(is_settled(resource) for resource in resources):
             self._synced = True
+            self._in_vain = 0
             for mirror in self._mirrors:  # of a run before, perhaps: what is not told until then is gone
                 mirror.tell_warm(self._clock())
             facts += [*self._object_facts(), Synced(source=self.cluster)]
@@ -339,8 +361,8 @@ class KubeSource:
         now = self._clock()
         for mirror in self._mirrors:
             if facts := mirror.facts():  # what no task has taken in, but the warm file's
-                self._guard.take(mirror.kind, facts, now)
-            if mirror.warm:
+                self._guard.take(mirror.kind, facts, now, mirror.gone)
+            if mirror.restored:
                 self._guard.restored(mirror.kind)
         told = self._guard.facts(now)
         log_removals(self.cluster, self._guard.told)
@@ -448,23 +470,3 @@ class KubeSource:
     def _warm_as_of(self) -> float:
         """Of when the warm file is that some of the objects are from; 0 where none is."""
         return self._warm.as_of if self._warm is not None and any(mirror.warm for mirror in self._mirrors) else 0.0
-
-
-def kube_sources(settings: Settings, claimed: Claimed, warm: WarmDirectory | None) -> dict[ClusterID, KubeSource]:
-    """The source of each configured cluster that is read from its API. `claimed` is told of kubeconfigs in their Secrets; `warm`: see
-    KubeSource."""
-    return {
-        cluster.config.name: KubeSource(
-            cluster.config.name,
-            access_to(cluster.kubernetes),
-            outage=cluster.outage,
-            removals=cluster.removal_guard,
-            timeout=cluster.sync_timeout,
-            secrets=settings.mesh.root_namespace if cluster.config.name in settings.remote_clusters.secrets else "",
-            allow=settings.remote_clusters.allow,
-            claimed=claimed,
-            warm=warm.of(cluster.config.name) if warm is not None else None,
-        )
-        for cluster in settings.clusters
-        if cluster.kubernetes is not None
-    }

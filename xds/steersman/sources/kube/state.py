@@ -25,7 +25,8 @@ class Pulse(StrEnum):
 class ResourceStatus(Row, frozen=True, kw_only=True):
     """One resource of one cluster. `name`: as RBAC calls it. `namespace`: the one that it is read in, "" for all. `version`: the one that
     is read, "" before that is known, or where none is served. `optional`: a cluster need not have it. `whole`: all of it was told once.
-    `warm`: how many of the objects are from a warm file, and not told since. `problem`: the server's words, or ours."""
+    `warm`: how many of the objects are from a warm file, and not told since; `restored`: whether any are from there, or from a run before.
+    `problem`: the server's words, or ours."""
 
     name: str
     version: str
@@ -34,6 +35,7 @@ class ResourceStatus(Row, frozen=True, kw_only=True):
     optional: bool = False
     objects: int = 0
     warm: int = 0
+    restored: bool = False
     problem: str = ""
     namespace: str = ""
 
@@ -80,7 +82,7 @@ def is_lost(resource: ResourceStatus) -> bool:
 
 def is_held(resource: ResourceStatus) -> bool:
     """Whether all is held that there was of it at a time, in this process or before."""
-    return resource.whole or resource.warm > 0
+    return resource.whole or resource.restored
 
 
 def is_settled(resource: ResourceStatus) -> bool:

@@ -1,5 +1,7 @@
 """Objects of a cluster that the API has no longer, and of which the mesh isn't told that they are gone. Pure."""
 
+from typing import Any
+
 from steersman.model.ids import ObjectKey
 from steersman.model.objects import Kind
 
@@ -29,11 +31,21 @@ class Absent:
 
 
 class Withheld:
-    """`absent`: by kind. `pods`: Pods that are held because endpoints need them."""
+    """`absent`: by kind. `pods`: Pods that are held because endpoints need them. `was`: what each of all these was."""
 
     def __init__(self) -> None:
         self.absent: dict[Kind, Absent] = {}
         self.pods: set[ObjectKey] = set()
+        self.was: dict[tuple[Kind, ObjectKey], Any] = {}
+
+    def copy(self, before: "Withheld") -> None:
+        """The same is held on."""
+        self.pods = set(before.pods)
+        self.was = dict(before.was)
+        for kind, held in before.absent.items():
+            absent = self.absent[kind] = Absent()
+            absent.before, absent.since = held.before, held.since
+            absent.keys, absent.pending = set(held.keys), set(held.pending)
 
     def has_pod(self, pod: ObjectKey) -> bool:
         """Whether the mesh is still told of a Pod that the API has no longer."""
