@@ -14,6 +14,11 @@ PYTEST ?=
 BENCH ?=
 OUT := xds
 
+# Byte code is kept, whatever the environment says of that, and in .venv, so that none is left beside the source: `make test` starts some
+# hundred processes, and each would spend a second and more on compiling what it imports.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
 .PHONY: help demo test thorough check bench fuzz golden kube-assets protos lock
 
 help:  ## list the targets

@@ -1,6 +1,7 @@
 """How the suite itself runs: tried on a small suite with this project's pytest settings and conftest."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -82,7 +83,9 @@ def run_suite(path: Path, *arguments: str, **files: str) -> list[str]:
     for name, text in files.items():
         (path / "tests" / f"test_{name}.py").write_text(dedent(text))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, check=False, cwd=path, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # byte code of this place is of no use to anybody later
+    done = subprocess.run(command, check=False, cwd=path, env=environment, capture_output=True, text=True, timeout=60)
+    return done.stdout.splitlines()
 
 
 class ParallelRun:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -54,6 +55,13 @@ def test_make_lists_every_target_with_a_line_of_its_own() -> None:
     assert list(listed) == make_targets()
     assert {"demo", "test", "check", "bench", "lock", "golden", "protos", "help"} <= set(listed)
     assert all(listed.values()), "a target without a description"
+
+
+def test_byte_code_is_kept_whatever_the_environment_says_and_not_beside_the_source() -> None:
+    shown = "--eval=shown: ; @$(PYTHON) -c 'import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)'"
+    for said in ({}, {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": "elsewhere"}):
+        answer = run("make", "--no-print-directory", f"PYTHON={sys.executable}", shown, "shown", env={**os.environ, **said})
+        assert answer.stdout.split() == ["False", str(ROOT / ".venv" / "pycache")]
 
 
 def test_every_target_is_phony_so_that_no_file_of_its_name_can_shadow_it() -> None:
