@@ -1,6 +1,7 @@
 """A source that starts while its cluster's API is silent: it tells what the warm file has, and what the API says as soon as it is back."""
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -15,11 +16,12 @@ from steersman.model.clusters import ClusterHealth, ClusterState, OutagePolicy
 from steersman.model.facts import Delete, Upsert
 from steersman.model.ids import ObjectKey
 from steersman.model.objects import Kind
-from steersman.settings import OutageSettings
+from steersman.settings import OutageSettings, RemovalGuardSettings
 from steersman.sources.kube.credentials import Credentials, KubeconfigFile
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstore import WarmDirectory
+from tests.sources.kube.test_removal_guard import shown
 from tests.sources.kube.test_source import EAST, ISTIO, TIMING, followed, of_kinds, reviews, state_of, written
 from tests.sources.listening import Listener, running
 from tests.support import objects
@@ -159,6 +161,35 @@ async def test_an_api_that_answers_in_time_is_all_that_is_told(double: Double, r
             assert not any(isinstance(fact, Delete) for batch in heard.batches for fact in batch)
             assert {origin.place for (_, key), origin in heard.origins.items() if isinstance(key, ObjectKey)} == {""}
             assert source.status().warm == 0.0
+
+
+@pytest.mark.parametrize("how", ["its time", "a command", "the API"])
+async def test_what_the_first_list_after_an_outage_lacks_of_the_file_is_held(double: Double, restarts: Restarts, how: str) -> None:
+    """As where an API server comes back with a backup of its data, or before its controllers do."""
+    await restarts.first()
+    double.stop()
+    skipped = 0.0
+    guard = RemovalGuardSettings(at_least=1, hold=300.0)
+    async with restarts.running(removals=guard, clock=lambda: time.time() + skipped) as (source, heard):
+        await heard.until(lambda: held(heard))
+        double.delete("EndpointSlice", "reviews-1", objects.NAMESPACE)
+        double.delete("Pod", "reviews-1", objects.NAMESPACE)
+        double.delete("Pod", "reviews-2", objects.NAMESPACE)
+        double.start()
+        await heard.until(lambda: heard.synced)
+        assert (shown(heard), heard.names(Kind.POD)) == (["10.0.0.1", "10.0.0.2"], ["reviews-1", "reviews-2"])
+        assert "Service east/demo/reviews" in [one.object for one in heard.findings() if one.id == "removal-held"]
+        await heard.until(lambda: state_of(heard) is ClusterState.SYNCED and health(heard).warm == 0.0)
+        match how:
+            case "its time":
+                skipped = 300.0
+            case "a command":
+                assert await source.release(None)
+            case "the API":
+                double.apply(*reviews(("reviews-1", "10.0.0.1"), ("reviews-2", "10.0.0.2")))
+        await heard.until(lambda: source.status().held == ())
+        assert shown(heard) == (["10.0.0.1", "10.0.0.2"] if how == "the API" else [])
+        assert heard.findings() == []
 
 
 @pytest.mark.parametrize("how", ["frozen", "expired", "broken kubeconfig"])
@@ -361,6 +392,32 @@ async def test_the_file_follows_what_changes_and_is_left_alone_while_nothing_doe
             await again.until(lambda: held(again))
             assert again.names(Kind.POD) == ["reviews-2"]
             assert other.status().contact == pytest.approx(contact, abs=0.001)
+
+
+async def test_while_something_is_held_the_file_stays_as_it_was(double: Double, restarts: Restarts) -> None:
+    guard = RemovalGuardSettings(at_least=1)
+    async with restarts.running(removals=guard) as (source, heard):
+        await heard.until(lambda: heard.synced)
+        await polled(lambda: source.status().kept)
+        double.stop()
+        double.delete("EndpointSlice", "reviews-1", objects.NAMESPACE)
+        double.compact()
+        double.start()
+        await heard.until(lambda: source.status().held)
+        await heard.until(lambda: state_of(heard) is ClusterState.SYNCED)
+    double.stop()
+    async with restarts.running(removals=guard) as (source, heard):
+        await heard.until(lambda: held(heard))
+        assert shown(heard) == ["10.0.0.1", "10.0.0.2"]
+        double.start()
+        await heard.until(lambda: heard.synced)
+        await source.release(None)
+        assert shown(heard) == []
+        await polled(lambda: source.status().kept)
+    double.stop()
+    async with restarts.running() as (_, heard):
+        await heard.until(lambda: held(heard))
+        assert shown(heard) == []
 
 
 async def test_without_a_file_all_is_as_ever(double: Double, restarts: Restarts) -> None:

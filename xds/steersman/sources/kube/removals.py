@@ -63,6 +63,11 @@ class RemovalGuard:
         """As it was told last, sorted."""
         return tuple(held for _, held in sorted(self.told.held.items()))
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether anything is shown that the API doesn't list, decided or not."""
+        return bool(self._withheld.was) or any(len(doubted) for doubted in self._losses.doubted.values())
+
     def facts(self, now: float) -> list[Fact]:
         """What there is to be told since this was asked last."""
         return self.told.taken(self._held_of, now)

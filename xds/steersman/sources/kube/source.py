@@ -299,8 +299,9 @@ class KubeSource:
             await self._warm.store.remove()
 
     def _has_more(self) -> bool:
-        """Whether the API told anything that is worth keeping."""
-        return self._telling and self._contact > 0 and any(mirror.whole for mirror in self._mirrors)
+        """Whether the API told anything that is worth keeping. What lacks a part of what is served isn't."""
+        told = self._telling and self._contact > 0 and any(mirror.whole for mirror in self._mirrors)
+        return told and not self._guard.is_holding
 
     # -- telling --------------------------------------------------------------------------------------------------------------
 
