@@ -24,9 +24,6 @@ Names = frozenset[str] | None
 
 Parts = tuple[PartKey, ...]
 
-_Watcher = tuple[PartKey, str]
-_NOBODY: Final[dict[_Watcher, None]] = {}
-
 _NOTHING = LayeredTable()
 """Where a stream stands with a type of which its proxy has no table any more."""
 
@@ -59,7 +56,11 @@ class _Part:
         self.broken: set[str] = set()
 
     def needs(self, name: str) -> bool:
-        return self.holders[None] > 0 or self.named[name] > 0
+        return None in self.holders or self.named.get(name, 0) > 0
+
+
+_Watcher = tuple[_Part, str]
+_NOBODY: Final[dict[_Watcher, None]] = {}
 
 
 class Place:
@@ -96,7 +97,7 @@ class Published(NamedTuple):
 class Drafts(NamedTuple):
     """What becomes of the tables in a generation, before it does. `failed`: see Published."""
 
-    tables: dict[PartKey, Draft]
+    tables: dict[_Part, Draft]
     failed: list[ComputeFailed]
 
     @property
@@ -115,8 +116,8 @@ class SnapshotCache:
         self._layered: dict[Parts, LayeredTable] = {}
         self._watched: dict[NodeRef, _Watcher | dict[_Watcher, None]] = {}
         """Nearly all have one watcher, and a dict of one takes more than all else that is held of it."""
-        self._renamed: dict[PartKey, None] = {}
-        self._stale: dict[PartKey, dict[str, None]] = {}
+        self._renamed: dict[_Part, None] = {}
+        self._stale: dict[_Part, dict[str, None]] = {}
         self._moved: list[NodeRef] = []
         self._failed: list[ComputeFailed] = []
         self._joined: list[Place] = []
@@ -188,7 +189,7 @@ class SnapshotCache:
         if ref is None:
             return
         self._graph.demand(ref.collection, ref.key, ref)
-        watcher = (part.key, name)
+        watcher = (part, name)
         held = self._watched.get(ref)
         if held is None:
             self._watched[ref] = watcher
@@ -196,13 +197,13 @@ class SnapshotCache:
             held[watcher] = None
         elif held != watcher:
             self._watched[ref] = dict.fromkeys((held, watcher))  # type: ignore[arg-type]
-        self._stale.setdefault(part.key, {})[name] = None
+        self._stale.setdefault(part, {})[name] = None
 
     def _unwatch(self, part: _Part, name: str, ref: NodeRef) -> None:
         self._graph.release(ref.collection, ref.key)
         held = self._watched[ref]
         if type(held) is dict:
-            del held[part.key, name]
+            del held[part, name]
             if len(held) == 1:
                 (self._watched[ref],) = held
         else:
@@ -277,7 +278,7 @@ class SnapshotCache:
         old, new = part.refs, dict(manifest)
         part.refs = new
         part.broken &= new.keys()
-        self._renamed[part.key] = None
+        self._renamed[part] = None
         for name in [name for name, ref in old.items() if new.get(name) != ref]:
             if part.needs(name):
                 self._unwatch(part, name, old[name])
@@ -294,12 +295,11 @@ class SnapshotCache:
         found = Drafts({}, self._failed)
         self._failed = []
         yield from self._marking()
-        for key in self._renamed.keys() | self._stale.keys():
-            part = self._parts.get(key)
-            if part is not None:
-                fresh = yield from self._fresh(part, self._stale.get(key, {}), found.failed)
-                names = part.refs.keys() - part.broken if key in self._renamed else None
-                found.tables[key] = yield from part.table.drafting(fresh, names, remove=part.broken if names is None else ())
+        for part in dict.fromkeys((*self._renamed, *self._stale)):
+            if part.places:
+                fresh = yield from self._fresh(part, self._stale.get(part, ()), found.failed)
+                names = part.refs.keys() - part.broken if part in self._renamed else None
+                found.tables[part] = yield from part.table.drafting(fresh, names, remove=part.broken if names is None else ())
                 yield
         self._renamed.clear()
         self._stale.clear()
@@ -307,13 +307,14 @@ class SnapshotCache:
 
     def enter(self, generation: Generation, drafts: "Drafts") -> Published:
         """Moves the tables to this generation, as drafted, and says who is concerned."""
-        changes = {key: self._parts[key].table.enter(draft) for key, draft in drafts.tables.items()}
+        changes = {part: part.table.enter(draft) for part, draft in drafts.tables.items()}
         told = self._moves(changes)
         moved = {(item.place, item.type_url) for item in told}
-        for key, changed in changes.items():
-            for place in self._parts[key].places if changed and key in self._parts else ():
-                if (place, key.type_url) not in moved:
-                    told.append(TableChanged(place, key.type_url, changed, moved=False))
+        for part, changed in changes.items():
+            type_url = part.key.type_url
+            for place in part.places if changed else ():
+                if not moved or (place, type_url) not in moved:
+                    told.append(TableChanged(place, type_url, changed, moved=False))
         return Published(generation, tuple(told), tuple(drafts.failed))
 
     def _marking(self) -> Generator[None, None, None]:
@@ -322,8 +323,8 @@ class SnapshotCache:
         for count, ref in enumerate(moved, 1):
             held = self._watched.get(ref, _NOBODY)
             watchers: Iterable[_Watcher] = held if isinstance(held, dict) else (held,)
-            for key, name in watchers:
-                self._stale.setdefault(key, {})[name] = None
+            for part, name in watchers:
+                self._stale.setdefault(part, {})[name] = None
             if count % _STEP == 0:
                 yield
 
@@ -347,9 +348,11 @@ class SnapshotCache:
                 found.append(value)
         return found
 
-    def _moves(self, changes: Mapping[PartKey, tuple[Change, ...]]) -> list[TableChanged]:
+    def _moves(self, changes: Mapping[_Part, tuple[Change, ...]]) -> list[TableChanged]:
         """`changes`: of this generation, in tables that have them already. What streams know was read off those tables, too, so that they
         can't find out by themselves what has become of it."""
+        if not self._left:
+            return []
         stood: dict[tuple[Place, str], Parts] = {}
         lost: dict[PartKey, tuple[Change, ...]] = {}
         for place, type_url, old in self._left:
@@ -358,11 +361,12 @@ class SnapshotCache:
         for (place, type_url), old in stood.items():
             since: list[Change] = []
             for key in old:
+                part = self._parts[key]
                 if key in place.parts[type_url]:
-                    since += changes.get(key, ())
+                    since += changes.get(part, ())
                 else:
                     if key not in lost:
-                        lost[key] = self._lost(key, changes)
+                        lost[key] = _lost(part, changes)
                     since += lost[key]
             told.append(TableChanged(place, type_url, tuple(since), moved=True))
         used: dict[tuple[Place, str], dict[PartKey, None]] = {}
@@ -374,15 +378,6 @@ class SnapshotCache:
             self._unuse(place, tuple(key for key in keys if key not in place.parts[type_url]))
             place.tables[type_url] = self._layers(place.parts[type_url])
         return told
-
-    def _lost(self, key: PartKey, changes: Mapping[PartKey, tuple[Change, ...]]) -> tuple[Change, ...]:
-        """All that this part's table said before this generation, as gone."""
-        before = {resource.name: resource for resource in self._parts[key].table.content()}
-        for change in changes.get(key, ()):
-            before.pop(change.name, None)
-            if change.old is not None:
-                before[change.name] = change.old
-        return tuple(Change(name, old, None, key.by_name) for name, old in before.items())
 
     def _layers(self, parts: Parts) -> LayeredTable:
         if not parts:
@@ -401,3 +396,13 @@ class SnapshotCache:
             for key in parts:
                 if key != gone.key:
                     del self._parts[key].layered[parts]
+
+
+def _lost(part: _Part, changes: Mapping[_Part, tuple[Change, ...]]) -> tuple[Change, ...]:
+    """All that this part's table said before this generation, as gone."""
+    before = {resource.name: resource for resource in part.table.content()}
+    for change in changes.get(part, ()):
+        before.pop(change.name, None)
+        if change.old is not None:
+            before[change.name] = change.old
+    return tuple(Change(name, old, None, part.key.by_name) for name, old in before.items())

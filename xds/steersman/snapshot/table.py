@@ -1,5 +1,6 @@
 """Tables: the resources of one type as seen from one standpoint, shared by every stream that stands there."""
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
@@ -94,17 +95,16 @@ class Table(Protocol):
 
 
 class Draft:
-    """What `ResourceTable.enter` will do: `content` to be put, `gone` to be taken out, `names` (if not None) all that there are then, what
-    this adds to the digest, which sizes to note (0: none any more), and the changes to tell."""
+    """What `ResourceTable.enter` will do: `content` to be put, `gone` to be taken out, `names` (if not None) all that there are then,
+    which sizes to note (0: none any more), and the changes to tell."""
 
-    __slots__ = ("changes", "content", "digest", "gone", "names", "oversized")
+    __slots__ = ("changes", "content", "gone", "names", "oversized")
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.content: dict[str, Resource] = {}
         self.gone: list[str] = []
         self.names: frozenset[str] | None = None
-        self.digest = 0
         self.oversized: dict[str, int] = {}
 
 
@@ -126,7 +126,7 @@ class ResourceTable:
         self.oversized: dict[str, int] = {}
         self._content: dict[str, Resource | Literal[Pending.PENDING]] = {}
         self._pending = 0
-        self._digest = 0
+        self._digest: int | None = None
         self._sorted: tuple[Resource, ...] | None = None
 
     @property
@@ -135,11 +135,14 @@ class ResourceTable:
 
     @property
     def version(self) -> str:
-        return self.stated or version_of_digest(self._digest)
+        return self.stated or version_of_digest(self.digest)
 
     @property
     def digest(self) -> int:
-        """The sum of what `digest_of` says of each resource: the content's hash, whatever order it came in."""
+        """The sum of what `digest_of` says of each resource: the content's hash, whatever order it came in. Few ask, and what they get
+        then is as large: it is worked out for the first of them."""
+        if self._digest is None:
+            self._digest = digest_of_all(self.content())
         return self._digest
 
     def lookup(self, name: str) -> Answer:
@@ -195,7 +198,9 @@ class ResourceTable:
             if name in self._content:
                 old = self._content[name]
                 draft.gone.append(name)
-                draft.changes.append(Change(name, None if old is PENDING else self._retracted(draft, old), None, self.by_name))
+                if name in self.oversized:
+                    draft.oversized[name] = 0
+                draft.changes.append(Change(name, None if old is PENDING else old, None, self.by_name))
             if count % _STEP == 0:
                 yield
         return draft
@@ -205,20 +210,14 @@ class ResourceTable:
         old = self._content.get(name)
         if old is PENDING:
             old = None
-        elif old is not None:
-            if old.version == resource.version:
-                return
-            self._retracted(draft, old)
+        elif old is not None and old.version == resource.version:
+            return
         draft.content[name] = resource
-        draft.digest += digest_of(name, resource.version)
         if (size := resource_size(resource)) > LARGE:
             draft.oversized[name] = size
+        elif name in self.oversized:
+            draft.oversized[name] = 0
         draft.changes.append(Change(name, old, resource, self.by_name))
-
-    def _retracted(self, draft: "Draft", old: Resource) -> Resource:
-        draft.digest -= digest_of(old.name, old.version)
-        draft.oversized[old.name] = 0
-        return old
 
     def enter(self, draft: "Draft") -> tuple[Change, ...]:
         """Makes it so, in one step; tells what changed, puts first."""
@@ -233,7 +232,6 @@ class ResourceTable:
             content.update(dict.fromkeys(fresh, PENDING))
             self._pending += len(fresh)
             self.ready = True
-        self._digest = (self._digest + draft.digest) & _MASK
         for name, size in draft.oversized.items():
             if size:
                 self.oversized[name] = size
@@ -241,17 +239,16 @@ class ResourceTable:
                 self.oversized.pop(name, None)
         self.stated = ""
         if draft.changes:
-            self._sorted = None
+            self._sorted = self._digest = None
         return tuple(draft.changes)
 
     def forget(self, name: str) -> None:
         """This is no longer kept up to date, since nobody asks for it: it is pending again. No stream may be subscribed to it."""
         if isinstance(old := self._content.get(name), Resource):
-            self._digest = (self._digest - digest_of(old.name, old.version)) & _MASK
             self.oversized.pop(old.name, None)
             self._content[name] = PENDING
             self._pending += 1
-            self._sorted = None
+            self._sorted = self._digest = None
 
     def replace(self, resources: Iterable[Resource], version: str = "") -> tuple[Change, ...]:
         """Makes this the whole content, ready and complete. `version`, if given, is stated for the whole."""
@@ -377,13 +374,13 @@ def checked(type_url: str, put: Iterable[Resource], remove: Iterable[str]) -> tu
     Raises InvalidObject naming the resource.
     """
     resources, gone = tuple(put), tuple(remove)
-    seen: set[str] = set()
-    for name in [*map(_NAME, resources), *gone]:
-        if not name:
-            raise InvalidObject(f"a resource of type {type_url} has no name; give it one")
-        if name in seen:
-            raise InvalidObject(f"resource {name!r} of type {type_url} is set or removed twice at once; keep one of them")
-        seen.add(name)
+    names = [resource.name for resource in resources]
+    names += gone
+    if len(names) > 1 and len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise InvalidObject(f"resource {twice!r} of type {type_url} is set or removed twice at once; keep one of them")
+    if "" in names:
+        raise InvalidObject(f"a resource of type {type_url} has no name; give it one")
     return resources, gone
 
 
@@ -393,13 +390,18 @@ def resource_size(resource: Resource) -> int:
 
 
 def digest_of(name: str, version: str) -> int:
-    """A 64-bit hash of one resource; that of a set is the sum, so that it is kept up to date at the cost of what changes."""
+    """A 64-bit hash of one resource; that of a set is the sum, whatever order it is in."""
     return int.from_bytes(blake2b(f"{name}\0{version}".encode(), digest_size=8).digest(), "little")
+
+
+def digest_of_all(resources: Iterable[Resource]) -> int:
+    """The same of a set of them."""
+    return sum([digest_of(resource.name, resource.version) for resource in resources]) & _MASK
 
 
 def version_of(resources: Iterable[Resource]) -> str:
     """The version of a set of resources, as tables give it for their whole content."""
-    return version_of_digest(sum(digest_of(resource.name, resource.version) for resource in resources) & _MASK)
+    return version_of_digest(digest_of_all(resources))
 
 
 def version_of_digest(digest: int) -> str:
