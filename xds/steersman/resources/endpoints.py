@@ -36,28 +36,48 @@ def assignment(read: Reader, name: str, key: SeenKey, seen: SplitHorizon) -> Res
     Parts: cells' bytes, shared with every other assignment that holds the cell; gateways, shared with every other in which they weigh as
     much; and between them what is this one's own.
     """
-    frame = _frame(seen.arrangement)
-    weights, scale = seen.weights, seen.scale
-    behind: list[list[bytes]] = [[] for _ in frame.groups]
-    totals = [0] * len(frame.groups)
-    for front, home, share in zip(frame.fronts, seen.homes, seen.shares, strict=True):
-        place, gateway = front[home]
-        behind[place].append(_weighing(gateway, share))
-        totals[place] += share
     parts: list[bytes] = []
     own = field(1, name.encode())
-    for place, (locality, direct, positions, priority) in enumerate(frame.groups):
-        standing = behind[place]
+    for locality, direct, gateways, size, end in _groups(seen.arrangement, seen.scale, seen.weights, seen.homes, seen.shares):
         if direct:
-            standing.insert(0, _direct(read, key, direct, seen))
-        elif not standing:
-            continue
-        end = weight_field(3, totals[place] + scale * sum([weights[position] for position in positions])) + priority
-        own += b"\x12" + varint(len(locality) + sum(map(len, standing)) + len(end)) + locality
-        parts += (own, *standing)
+            cells = _direct(read, key, direct, seen)
+            parts += (own + b"\x12" + varint(size + len(cells)) + locality, cells, *gateways)
+        else:
+            parts += (own + b"\x12" + varint(size) + locality, *gateways)
         own = end
     parts.append(own)
     return of_parts(name, parts)
+
+
+class _Group(NamedTuple):
+    """A LocalityLbEndpoints but for the bytes of its direct endpoints: of those the cells, the others as fields. `size`: of all fields but
+    the direct endpoints. `end`: its weight, and its priority."""
+
+    locality: bytes
+    direct: tuple[Traits, ...]
+    gateways: tuple[bytes, ...]
+    size: int
+    end: bytes
+
+
+@lru_cache(maxsize=1 << 10)
+def _groups(
+    arrangement: Arrangement, scale: int, weights: tuple[int, ...], homes: tuple[int, ...], shares: tuple[int, ...]
+) -> tuple[_Group, ...]:
+    """The groups that have endpoints. Services of equal shape and weights have them in common, and most of a mesh's are such."""
+    frame = _frame(arrangement)
+    behind: list[list[bytes]] = [[] for _ in frame.places]
+    totals = [0] * len(frame.places)
+    for front, home, share in zip(frame.fronts, homes, shares, strict=True):
+        place, gateway = front[home]
+        behind[place].append(_weighing(gateway, share))
+        totals[place] += share
+    groups: list[_Group] = []
+    for (locality, direct, positions, priority), gateways, total in zip(frame.places, behind, totals, strict=True):
+        if direct or gateways:
+            end = weight_field(3, total + scale * sum([weights[position] for position in positions])) + priority
+            groups.append(_Group(locality, direct, tuple(gateways), len(locality) + sum(map(len, gateways)) + len(end), end))
+    return tuple(groups)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -66,7 +86,7 @@ def _weighing(gateway: bytes, weight: int) -> bytes:
     return field(2, gateway + weight_field(4, weight))
 
 
-class _Group(NamedTuple):
+class _Place(NamedTuple):
     """What of a LocalityLbEndpoints an arrangement decides: `locality` and `priority` as fields; cells, and their positions."""
 
     locality: bytes
@@ -76,10 +96,10 @@ class _Group(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """What assignments of one arrangement have in common. `fronts`: of each, for each group behind it, the group's place and the gateway as
-    an LbEndpoint without its weight."""
+    """What assignments of one arrangement have in common. `places`: all groups that may have endpoints. `fronts`: of each, for each group
+    behind it, the group's place and the gateway as an LbEndpoint without its weight."""
 
-    groups: tuple[_Group, ...]
+    places: tuple[_Place, ...]
     fronts: tuple[tuple[tuple[int, bytes], ...], ...]
 
 
@@ -87,22 +107,20 @@ class _Frame(NamedTuple):
 def _frame(arrangement: Arrangement) -> _Frame:
     levels = arrangement.levels
     direct = {cells.level: cells for cells in arrangement.direct}
-    places = {level: place for place, level in enumerate(levels)}
-    groups = []
+    numbers = {level: number for number, level in enumerate(levels)}
+    places = []
     for level in levels:
         _, cells, positions = direct.get(level, (level, (), ()))
         priority, locality = level
-        groups.append(_Group(_locality(locality), cells, positions, b"\x28" + varint(priority) if priority else b""))
-    fronts = [tuple((places[carried.level], encoded_gateway(carried.gateway)) for carried in front) for front in arrangement.fronts]
-    return _Frame(tuple(groups), tuple(fronts))
+        places.append(_Place(_locality(locality), cells, positions, b"\x28" + varint(priority) if priority else b""))
+    fronts = [tuple((numbers[carried.level], encoded_gateway(carried.gateway)) for carried in front) for front in arrangement.fronts]
+    return _Frame(tuple(places), tuple(fronts))
 
 
 def _direct(read: Reader, seen_key: SeenKey, cells: tuple[Traits, ...], seen: SplitHorizon) -> bytes:
     """The bytes of a group's direct endpoints: those very ones that other assignments hold, unless some endpoint is left out here."""
     port = seen_key.port
-    if not cells:
-        return b""
-    left_out = {lost for lost in seen.without if lost[0] in cells}
+    left_out = {lost for lost in seen.without if lost[0] in cells} if seen.without else None
     if not left_out:
         return read(ENCODED_CELLS, EncodedCellsKey(port, cells, seen.scale, seen.arrangement.headless))
     kept = tuple(one for one in _endpoints(read, port, cells) if (one.traits, one.address, one.port) not in left_out)

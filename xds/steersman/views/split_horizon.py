@@ -1,6 +1,7 @@
 """The endpoints of a service port from where a proxy stands: direct ones, and gateways with exact shares (rules 6 and 7)."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import lcm
 
 from steersman.graph import Reader
@@ -55,7 +56,7 @@ def seen_from(read: Reader, key: SeenKey) -> SplitHorizon:
     layout = read(LAYOUTS, LayoutKey(index.shape, horizon))
     if index.shared or index.at_gateways:
         return _collided(read, key, index, layout)
-    return assigned(layout.arrangement, index.weights)
+    return _assigned(layout.arrangement, index.weights)
 
 
 def preference_of(verdict: Verdict) -> int:
@@ -164,17 +165,13 @@ def assigned(
     """`cells`: the weight of each, by position."""
     weights = _seen(cells, arrangement.unseen)
     scale = exact = arrangement.exact
-    homes: list[int] = []
-    shares: list[int] = []
-    for front in arrangement.fronts:
-        units: list[int] = []
-        for _, _, carried in front:
-            unit = 0
-            for position, times in carried:
-                unit += weights[position] * times
-            units.append(unit)
-        homes.append(_home(front, units) if len(units) > 1 else 0)
-        shares.append(sum(units))
+    burdens, of_fronts = _burdens(arrangement)
+    carried: list[tuple[int, int]] = []
+    for burden in burdens:
+        units = [sum([weights[position] * times for position, times in cells]) for _, cells in burden]
+        carried.append((_home(burden, units) if len(units) > 1 else 0, sum(units)))
+    homes = [carried[burden][0] for burden in of_fronts]
+    shares = [carried[burden][1] for burden in of_fronts]
     rounded = exact * sum(weights) > MOST and (most := _largest_sum(arrangement, weights, homes, shares)) > MOST
     if rounded:
         scale = max(1, (MOST - len(shares)) * exact // most)
@@ -191,6 +188,12 @@ def assigned(
     )
 
 
+@lru_cache(maxsize=1 << 10)
+def _assigned(arrangement: Arrangement, cells: tuple[int, ...]) -> SplitHorizon:
+    """The same where no address collides: services of equal shape and weights, as most of a mesh's are, have it in common."""
+    return assigned(arrangement, cells)
+
+
 def _seen(cells: Sequence[int], unseen: tuple[int, ...]) -> tuple[int, ...]:
     """The weights, 0 of what is not seen: a change of that is none here."""
     if not unseen:
@@ -201,12 +204,24 @@ def _seen(cells: Sequence[int], unseen: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(weights)
 
 
-def _home(front: tuple[Carried, ...], units: list[int]) -> int:
+Burden = tuple[tuple[Level, tuple[tuple[int, int], ...]], ...]
+"""What a gateway carries: for each group behind it the cells, by their positions, and how often each's weight counts."""
+
+
+@lru_cache(maxsize=1 << 12)
+def _burdens(arrangement: Arrangement) -> tuple[tuple[Burden, ...], tuple[int, ...]]:
+    """What the gateways carry, each such thing once, and which of them each of the fronts does: those of one network carry the same."""
+    found: dict[Burden, int] = {}
+    of_fronts = [found.setdefault(tuple((level, cells) for level, _, cells in front), len(found)) for front in arrangement.fronts]
+    return tuple(found), tuple(of_fronts)
+
+
+def _home(burden: Burden, units: list[int]) -> int:
     """Which group a gateway stands in, with its whole weight: of those of best priority, which come first, that of its largest share; of
     equal ones the first."""
-    best = front[0].level[0]
-    if front[-1].level[0] != best:
-        units = [unit for carried, unit in zip(front, units, strict=True) if carried.level[0] == best]
+    best = burden[0][0][0]
+    if burden[-1][0][0] != best:
+        units = [unit for ((priority, _), _), unit in zip(burden, units, strict=True) if priority == best]
     return units.index(max(units))
 
 
