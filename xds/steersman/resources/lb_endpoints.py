@@ -7,7 +7,7 @@ envoy/config/endpoint/v3/{endpoint,endpoint_components}.proto and envoy/config/c
 from functools import lru_cache
 
 from steersman.model.ids import Labels
-from steersman.model.mesh import Endpoint, Health, NetworkGateway, Workload
+from steersman.model.mesh import Endpoint, Health, NetworkGateway
 from steersman.names import TLS_MODE_ISTIO
 from steersman.resources.listeners import LB_METADATA, POD_ADDRESS
 
@@ -54,21 +54,31 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = Fal
     """Endpoints as LocalityLbEndpoints.lb_endpoints, in order, each weight multiplied by `scale`. `headless`: each says its address in its
     metadata as well, so that a client that dialled one pod gets that one.
 
-    An endpoint's own are its address and its workload's name. What stands around them depends on their lengths, and is made once.
+    An endpoint's own are its address and its workload's name. What stands around them depends on their lengths, and is made once; nearly
+    always it is the same for all that are alike, which are looked up by these lengths alone.
     """
-    names = _WorkloadNames()
     out: list[bytes] = []
-    for endpoint in endpoints:
+    common: _Common | None = None
+    molds: dict[int, _Mold] = {}
+    for endpoint, name in zip(endpoints, _workload_names(endpoints), strict=True):
         address = endpoint.address.encode()
-        name = names.of(endpoint.workload).encode()
-        common = (len(address), len(name), endpoint.port, endpoint.health, endpoint.weight * scale, endpoint.traits.mtls)
-        first, said, last, end = _mold(common, headless)
+        alike = (endpoint.port, endpoint.health, endpoint.weight, endpoint.traits.mtls)
+        if alike != common:
+            common, molds = alike, {}
+        lengths = len(name) << _LENGTH | len(address)
+        mold = molds.get(lengths)
+        if mold is None:
+            mold = molds[lengths] = _mold(len(address), len(name), alike, scale, headless=headless)
+        first, said, last, end = mold
         out += (first, address, said, address, last, name, end) if headless else (first, address, last, name, end)
     return b"".join(out)
 
 
-_Common = tuple[int, int, int, Health, int, bool]
-"""What many endpoints of a cell have in common: the lengths in bytes of address and workload's name; port, health, weight, mTLS."""
+_LENGTH = 16
+"""Bits that an address's length in bytes takes, and more."""
+
+_Common = tuple[int, Health, int, bool]
+"""What many endpoints of a cell have in common: port, health, weight, mTLS."""
 
 _Mold = tuple[bytes, bytes, bytes, bytes]
 """An entry of the list of LbEndpoints without what is an endpoint's own. Before its address; before the address in its metadata,
@@ -76,8 +86,8 @@ where that says it; before its workload's name, which comes last there; after th
 
 
 @lru_cache(maxsize=1 << 12)
-def _mold(common: _Common, headless: bool) -> _Mold:
-    length, name_length, port, health, weight, mtls = common
+def _mold(length: int, name_length: int, common: _Common, scale: int, *, headless: bool) -> _Mold:
+    port, health, weight, mtls = common
     before = b"\x12" + varint(length)
     after = b"\x18" + varint(port)
     size = len(before) + length + len(after)
@@ -89,7 +99,7 @@ def _mold(common: _Common, headless: bool) -> _Mold:
     last = (_MTLS if mtls else b"") + _entry(_ISTIO, _WORKLOAD, "_" * name_length)[:-name_length]
     metadata = len(said) + (length if headless else 0) + len(last) + name_length
     rest = _HEALTH[health] + b"\x1a" + varint(metadata)
-    end = weight_field(4, weight)
+    end = weight_field(4, weight * scale)
     before = b"\x12" + varint(size + len(rest) + metadata + len(end)) + before
     after += rest
     return (before, after + said, last, end) if headless else (before, b"", after + last, end)
@@ -103,27 +113,30 @@ def encoded_gateway(gateway: NetworkGateway) -> bytes:
     return field(1, field(1, field(1, address))) + _HEALTH[Health.HEALTHY] + field(3, metadata)
 
 
-class _WorkloadNames:
-    """Istio's name of a workload for telemetry, `NAME;NAMESPACE;CANONICAL NAME;CANONICAL REVISION;CLUSTER`. Replicas have equal labels:
-    what these say is worked out once."""
-
-    def __init__(self) -> None:
-        self._labels: dict[Labels, tuple[str, str, str]] = {}
-
-    def of(self, workload: Workload) -> str:
+def _workload_names(endpoints: tuple[Endpoint, ...]) -> list[bytes]:
+    """Istio's name of each one's workload for telemetry, `NAME;NAMESPACE;CANONICAL NAME;CANONICAL REVISION;CLUSTER`. Replicas have equal
+    labels, mostly in one object: what these say is worked out once."""
+    names: list[bytes] = []
+    labels: Labels | None = None
+    namespace = cluster = canonical = rest = suffix = ""
+    for endpoint in endpoints:
+        workload = endpoint.workload
         pod = workload.pod
         if pod is None:
-            return f";;;;{workload.cluster}"
-        found = self._labels.get(workload.labels)
-        if found is None:
-            found = self._labels[workload.labels] = _said_by(workload.labels)
-        canonical, revision, suffix = found
+            names.append(f";;;;{workload.cluster}".encode())
+            continue
+        if workload.labels is not labels or pod.namespace != namespace or workload.cluster != cluster:
+            labels, namespace, cluster = workload.labels, pod.namespace, workload.cluster
+            canonical, revision, suffix = _said_by(labels)
+            rest = f";{namespace};{canonical};{revision};{cluster}" if canonical else f";{revision};{cluster}"
         name = pod.name
         if suffix:
             name = name.rpartition(suffix)[0] or name
-        return f"{name};{pod.namespace};{canonical or name};{revision};{workload.cluster}"
+        names.append((name + rest if canonical else f"{name};{namespace};{name}{rest}").encode())
+    return names
 
 
+@lru_cache(maxsize=1 << 10)
 def _said_by(labels: Labels) -> tuple[str, str, str]:
     """(canonical name or "", revision, what a Deployment appends to its name before a pod's own suffix, or "")"""
     said = dict(labels)
