@@ -223,7 +223,7 @@ class Pipeline:
     def _hold(self, kind: Kind, key: Any, origin: Origin | None, changed: bool) -> None:
         """Keeps an object's origin beside it, and the count of each source's objects; and notes what the next generation comes from."""
         before = self.origins.replace(kind, key, origin)
-        if kind not in _NO_OBJECTS:
+        if kind not in _NO_OBJECTS and (before is None or origin is None or before.source != origin.source):
             if before is not None:
                 self.held[before.source] -= 1
             if origin is not None:

@@ -288,12 +288,9 @@ def _element(tag: bytes, content: bytes) -> bytes:
 def _varint(number: int) -> bytes:
     if number < 0x80:
         return _ONE_BYTE[number]
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    if number < 0x4000:
+        return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
+    return b"%c%b" % (number & 0x7F | 0x80, _varint(number >> 7))
 
 
 _ONE_BYTE: Final = tuple(bytes((number,)) for number in range(0x80))

@@ -401,7 +401,10 @@ class Graph:
     def _relink(self, node: Node, read: list[Node]) -> None:
         deps: Any
         if len(read) > 1:
-            deps = tuple(dict.fromkeys(read))
+            deps = tuple(read)
+            if deps == node.deps:
+                return  # as nearly always
+            deps = tuple(dict.fromkeys(deps))
             if len(deps) == 1:
                 (deps,) = deps
         else:

@@ -317,10 +317,6 @@ class _Stretch:
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + STEP
 
-    @property
-    def over(self) -> bool:
-        return self._loop.time() >= self._until
-
     async def end(self) -> None:
         """Gives way, and begins the next."""
         self._count += 1
@@ -339,11 +335,12 @@ class _Stretch:
 
     async def through(self, steps: Generator[None, None, T]) -> T:
         """Takes these steps, and gives way as often as it must; what they return. Nothing is awaited after the last of them."""
+        time = self._loop.time
         while True:
             try:
                 next(steps)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            if self.over:
+            if time() >= self._until:
                 await self.end()
