@@ -53,7 +53,7 @@ def plane(apis: dict[str, Double], tmp_path: Path) -> Iterator[ControlPlane]:
     plane = ControlPlane(
         tmp_path,
         {"east": {"kubernetes": {"kubeconfig": "east.kubeconfig"}}},
-        remoteClusters={"kubeconfigs": "kubeconfigs", "secrets": "east"},
+        remoteClusters={"kubeconfigs": "kubeconfigs", "secrets": "east", "syncTimeout": "2m"},
     )
     yield plane
     plane.stop()
@@ -207,7 +207,7 @@ def test_a_dead_cluster_of_a_secret_holds_up_nobody(plane: ControlPlane, apis: d
     apis["east"].apply(secret("remotes", west=dead))
     began = time.monotonic()
     plane.start().ready(60)
-    assert time.monotonic() - began < 25, "it is not waited for until its syncTimeout"
+    assert time.monotonic() - began < 60, "it is not waited for until its syncTimeout"
     assert [one["object"] for one in plane.findings()["cluster-unreachable"]] == ["Cluster west"]
     apis["east"].apply(secret("more", north=dead))
     eventually(lambda: "north" in listed(plane))

@@ -120,7 +120,8 @@ async def test_a_file_that_breaks_and_becomes_what_it_was_is_good_again(tmp_path
         await listener.until(lambda: not listener.values)
 
 
-async def test_a_file_is_not_read_while_somebody_writes_it(tmp_path: Path) -> None:
+async def test_a_file_is_not_read_while_somebody_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_BUSY_QUIET", 60.0)
     text = documents(pod("a"), pod("b"))
     (tmp_path / "a.yaml").write_text(text)
     async with running(source(tmp_path).run) as listener:
@@ -132,7 +133,7 @@ async def test_a_file_is_not_read_while_somebody_writes_it(tmp_path: Path) -> No
                 file.flush()
                 await asyncio.sleep(0.2)
             assert len(listener.batches) == 1
-        await listener.until(lambda: ip_of(listener, "b") == "10.0.0.2", timeout=1)
+        await listener.until(lambda: ip_of(listener, "b") == "10.0.0.2")
         assert len(listener.batches) == 2
 
 
@@ -177,6 +178,7 @@ async def test_a_file_that_is_written_for_ever_keeps_what_it_held_and_is_told(tm
 
 async def test_where_nobody_knows_who_is_writing_files_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystem, "_is_open_for_writing", lambda _: True)  # as on a network file system, which refuses every lease
+    monkeypatch.setattr(files, "_BUSY_QUIET", 60.0)
     for name in ("old.yaml", "a.yaml"):
         (tmp_path / name).write_text(documents(pod(name.removesuffix(".yaml"))))
     os.mkfifo(tmp_path / "older.yaml")
@@ -185,7 +187,7 @@ async def test_where_nobody_knows_who_is_writing_files_are_read_at_once(tmp_path
     async with running(source(tmp_path).run) as listener:
         await listener.until(lambda: listener.synced)
         replace(tmp_path / "a.yaml", documents(pod("a", ip="10.0.0.2")))
-        await listener.until(lambda: ip_of(listener, "a") == "10.0.0.2", timeout=1)
+        await listener.until(lambda: ip_of(listener, "a") == "10.0.0.2")
 
 
 async def test_a_file_whose_writer_stopped_half_way_keeps_what_it_held(tmp_path: Path) -> None:
