@@ -17,6 +17,11 @@ from tests.support.examples import EVERYDAY, THOROUGH
 ROOM = pytest.StashKey[Room]()
 _SECONDS = {"slow": 12.0, "alone": 5.0, "kube": 2.0, "envoy": 2.0, "netns": 2.0}
 """What tests take that are so marked, roughly."""
+_SECONDS_OF = {"live": 2.0, "kube": 1.0, "sources": 0.6, "server": 0.6, "project": 0.5, "cli": 0.3}
+"""What any test of these directories takes besides: they start processes, or wait for what is given time to happen."""
+
+# No server here is known to a public authority, and every process that is started would read them all, twice.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 # Every day the same examples, until a test is written anew: who breaks something sees it in that run, and nobody in another's. New ones are
 # what `make thorough` is for.
@@ -63,7 +68,8 @@ def longest_files_first(items: list[pytest.Item]) -> None:
     seconds: dict[Path, float] = {}
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
-        seconds[item.path] = seconds.get(item.path, 0) + 0.1 + sum(longer for name, longer in _SECONDS.items() if name in marks)
+        base = max((more for name, more in _SECONDS_OF.items() if name in item.path.parts), default=0.1)
+        seconds[item.path] = seconds.get(item.path, 0) + base + sum(longer for name, longer in _SECONDS.items() if name in marks)
     items.sort(key=lambda item: -seconds[item.path])
 
 

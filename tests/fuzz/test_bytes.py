@@ -34,6 +34,7 @@ def fuzz(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @needs_atheris
+@pytest.mark.slow
 def test_for_a_few_seconds_nothing_that_the_fuzzer_makes_breaks_anything(tmp_path: Path) -> None:
     ran = fuzz("--seconds", str(SECONDS), "--corpus", str(tmp_path / "corpus"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
