@@ -69,6 +69,15 @@ class Listener:
         return sorted(finding.id for finding in self.findings())
 
 
+async def polled(what: Callable[[], object]) -> None:
+    """Waits for what no fact tells."""
+    for _ in range(400):
+        if what():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it is not so")
+
+
 @asynccontextmanager
 async def running(source: Callable[[Callable[[Sequence[Fact]], None]], Coroutine[Any, Any, None]]) -> AsyncIterator[Listener]:
     """A listener to a source that runs meanwhile; an error of the source ends the test."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -18,19 +19,21 @@ import pytest
 from steersman.model.facts import Resolved, Severity
 from steersman.model.objects import Kind
 from steersman.sources.dns import Resolver, system_resolver
-from tests.sources.listening import Listener, running
+from tests.sources.listening import Listener, polled, running
 
 GW = "gw.example.com"
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers from `zone`, by (name, type): addresses, or an rcode; (name, "CNAME") has an alias's target. Silent for `silent` names."""
+    """Answers from `zone`, by (name, type): addresses, or an rcode; (name, "CNAME") has an alias's target. Silent for `silent`
+    names. `times`: when it was asked for an A, by the loop's clock."""
 
     def __init__(self) -> None:
         self.zone: dict[tuple[str, str], list[str] | dns.rcode.Rcode] = {}
         self.ttl = 300
         self.silent: set[str] = set()
         self.asked: list[tuple[str, str]] = []
+        self.times: list[float] = []
         self.port = 0
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -43,6 +46,8 @@ class NameServer(asyncio.DatagramProtocol):
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
+        if kind == "A":
+            self.times.append(asyncio.get_running_loop().time())
         if name in self.silent:
             return
         response = dns.message.make_response(query)
@@ -109,21 +114,17 @@ async def test_an_alias_is_followed_within_the_answer(server: NameServer) -> Non
 
 async def test_an_answer_counts_for_its_ttl_within_bounds(server: NameServer) -> None:
     server.zone = {(GW, "A"): ["192.0.2.1"], (GW, "AAAA"): ["2001:db8::1"]}
-    server.ttl = 0
-    async with asking(server.forms(shortest=0.2), GW) as listener:
-        await listener.until(lambda: addresses(listener))
-        await asyncio.sleep(0.5)
-        assert 2 <= server.asked.count((GW, "A")) <= 4
-    server.ttl, server.asked = 86400, []
-    async with asking(server.forms(longest=0.2), GW) as listener:
-        await asyncio.sleep(0.5)
-        assert 2 <= server.asked.count((GW, "A")) <= 4
-    server.ttl, server.asked = 1, []
+    for ttl, bounds in ((0, {"shortest": 0.2}), (86400, {"longest": 0.2})):
+        server.ttl, server.times = ttl, []
+        async with asking(server.forms(**bounds), GW):
+            await polled(lambda: len(server.times) >= 3)
+        assert min(later - sooner for sooner, later in pairwise(server.times)) >= 0.2
+    server.ttl, server.times = 1, []
     async with asking(server.forms(), GW) as listener:
-        await asyncio.sleep(0.5)
-        assert server.asked.count((GW, "A")) == 1
+        await listener.until(lambda: addresses(listener) == ("192.0.2.1", "2001:db8::1"))
         server.zone[GW, "A"] = ["192.0.2.2"]
-        await listener.until(lambda: addresses(listener) == ("192.0.2.2", "2001:db8::1"), timeout=2)
+        await listener.until(lambda: addresses(listener) == ("192.0.2.2", "2001:db8::1"))
+        assert server.times[1] - server.times[0] >= 1
 
 
 async def test_an_answer_that_stays_the_same_is_not_told_again(server: NameServer) -> None:

@@ -24,7 +24,7 @@ from steersman.sources.kube.pages import Page, page_in_steps
 from steersman.sources.kube.reflector import Standing
 from steersman.sources.kube.source import KubeSource
 from steersman.sources.kube.timing import Timing
-from tests.sources.listening import Listener, running
+from tests.sources.listening import Listener, polled, running
 from tests.support import objects
 from tests.support.apiserver.double import Double
 from tests.support.apiserver.faults import Answer, Late, Silent
@@ -245,8 +245,10 @@ async def test_a_token_that_is_replaced_in_time_is_never_missed(double: Double, 
         await heard.until(lambda: heard.values[Kind.CLUSTER_STATE, EAST].uid)
         before = len(heard.batches)
         fresh = double.issue()
+        double.do(lambda: double.access.tokens.__setitem__(fresh, "second"))
         written(kubeconfig, double, token=fresh)
-        await asyncio.sleep(0.8)
+        watched = {one.resource for one in double.requests(verb="watch")}
+        await polled(lambda: {one.resource for one in double.requests(verb="watch") if one.user == "second"} == watched)
         double.do(lambda: [double.access.tokens.pop(token) for token in list(double.access.tokens) if token != fresh])
         await asyncio.sleep(0.8)
         assert state_of(heard) is ClusterState.SYNCED

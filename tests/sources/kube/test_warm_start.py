@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstore import WarmDirectory
 from tests.sources.kube.test_removal_guard import shown
 from tests.sources.kube.test_source import EAST, ISTIO, TIMING, followed, of_kinds, reviews, state_of, written
-from tests.sources.listening import Listener, running
+from tests.sources.listening import Listener, polled, running
 from tests.support import objects
 from tests.support.apiserver.double import Double
 from tests.support.apiserver.faults import Answer, Late
@@ -95,15 +95,6 @@ def changed(batches: Iterable[Any], heard: Listener, before: dict[Any, Any]) -> 
         and isinstance(fact.key, ObjectKey)
         and (isinstance(fact, Delete) or before.get((fact.kind, fact.key), (None,))[0] != fact.value)
     ]
-
-
-async def polled(what: Callable[[], object]) -> None:
-    """Waits for what no fact tells."""
-    for _ in range(400):
-        if what():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it is not so")
 
 
 # -- a restart in an outage ---------------------------------------------------------------------------------------------------
