@@ -21,7 +21,7 @@ from steersman.ads.shared import Shared
 from steersman.model.facts import Delete, Fact, LeafKey
 from steersman.model.ids import ClusterID, Hostname, ObjectKey
 from steersman.model.limits import LIMITS
-from steersman.model.objects import Kind
+from steersman.model.objects import Kind, SliceEndpoint
 from steersman.names import EDS, outbound_cluster
 from steersman.server.connection import Connection
 from steersman.server.door import Door
@@ -130,8 +130,8 @@ def _replaced(mesh: Mesh, chance: random.Random) -> list[Fact]:
     gone = ObjectKey(key.cluster, key.namespace, old.pod)
     name = f"{piece.service}-{chance.randrange(1 << 40):x}"
     address = f"10.{200 + chance.randrange(50)}.{chance.randrange(250)}.{1 + chance.randrange(250)}"
-    pod = pod_of(ObjectKey(key.cluster, key.namespace, name), address, old.node, labels_of_service(piece.service))
-    entry = msgspec.structs.replace(old, address=address, pod=name, ready=True)
+    pod = pod_of(ObjectKey(key.cluster, key.namespace, name), address, old.place.node, labels_of_service(piece.service))
+    entry = SliceEndpoint(address=address, pod=name, place=old.place)
     piece = mesh.slices[key] = msgspec.structs.replace(piece, endpoints=(*piece.endpoints[:place], entry, *piece.endpoints[place + 1 :]))
     return [Delete(kind=Kind.POD, key=gone), upsert(Kind.POD, pod.key, pod), upsert(Kind.ENDPOINT_SLICE, key, piece)]
 

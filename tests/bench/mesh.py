@@ -10,7 +10,19 @@ import msgspec
 from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Fact, Origin, Upsert
 from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, labels_of
-from steersman.model.objects import EndpointSlice, Kind, Node, Pod, Port, Protocol, Service, ServiceType, SliceEndpoint, SlicePort
+from steersman.model.objects import (
+    EndpointSlice,
+    Kind,
+    Node,
+    Pod,
+    Port,
+    Protocol,
+    Service,
+    ServiceType,
+    SliceEndpoint,
+    SlicePort,
+    endpoint_conditions,
+)
 from steersman.model.proxy import Proxy
 from steersman.names import EDS, NETWORK_LABEL, TLS_MODE_LABEL
 from steersman.pipeline import Pipeline
@@ -65,7 +77,8 @@ class Mesh:
         key = self._random.choice(self.names)
         piece = self.slices[key]
         place = self._random.randrange(len(piece.endpoints))
-        entry = msgspec.structs.replace(piece.endpoints[place], ready=not piece.endpoints[place].ready)
+        old = piece.endpoints[place]
+        entry = msgspec.structs.replace(old, conditions=endpoint_conditions(not old.ready, True, False))
         entries = (*piece.endpoints[:place], entry, *piece.endpoints[place + 1 :])
         piece = self.slices[key] = msgspec.structs.replace(piece, endpoints=entries)
         return upsert(Kind.ENDPOINT_SLICE, key, piece)
@@ -113,7 +126,7 @@ def service_facts(cluster: ClusterID, number: int, name: int, endpoints: int) ->
         node = NODES[place % REGIONS]
         pod = pod_of(ObjectKey(cluster, "default", f"{key.name}-{place}"), address, node, labels)
         facts.append(upsert(Kind.POD, pod.key, pod))
-        entries.append(SliceEndpoint(address=_address(number, name, place, endpoints), pod=f"{key.name}-{place}", node=node))
+        entries.append(SliceEndpoint.of(_address(number, name, place, endpoints), pod=f"{key.name}-{place}", node=node))
     for first in range(0, len(entries), PER_SLICE):
         piece = EndpointSlice(
             key=ObjectKey(cluster, "default", f"{key.name}-{first}"),

@@ -122,7 +122,7 @@ def _kept(row: Row) -> Kept:
 def _slices() -> Iterator[Row]:
     for number in range(SLICES):
         entries = tuple(
-            SliceEndpoint(address=_address(number, place), node=f"node-{place % 50}", zone=f"zone-{place % 3}", pod=_name(number, place))
+            SliceEndpoint.of(_address(number, place), node=f"node-{place % 50}", zone=f"zone-{place % 3}", pod=_name(number, place))
             for place in range(ENDPOINTS)
         )
         key = ObjectKey(CLUSTER, "demo", f"service-{number}-x2v7k")

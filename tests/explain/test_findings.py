@@ -340,7 +340,7 @@ def test_a_service_whose_pods_run_in_another_cluster_only_is_as_it_should_be() -
 
 
 def test_an_address_that_its_source_has_told_of_is_not_told_again() -> None:
-    flawed = SliceEndpoint(address="0.0.0.0", flaw="'0.0.0.0' is no address of a host")
+    flawed = SliceEndpoint.of("0.0.0.0", flaw="'0.0.0.0' is no address of a host")
     assert found_in(m.slice_of("east", "reviews", "10.0.0.5=reviews-1", flawed)) == ()
 
 

@@ -16,7 +16,7 @@ import yaml
 from steersman.model.clusters import ClusterState
 from steersman.model.facts import Upsert
 from steersman.model.ids import ObjectKey
-from steersman.model.objects import Kind
+from steersman.model.objects import EndpointConditions, Kind
 from steersman.sources.kube.reflector import Standing
 from tests.cli.conftest import inline
 from tests.support.apiserver.answers import malformed, status
@@ -600,7 +600,7 @@ async def test_k26_a_terminating_endpoint_is_seen_as_such(cluster: Cluster, name
         cluster.apply(slice_of("a", {"http": 8080}, [leaving], namespace=namespace))
         await followed.until(lambda: followed.value(Kind.ENDPOINT_SLICE, "a-1", namespace))
         (seen,) = followed.value(Kind.ENDPOINT_SLICE, "a-1", namespace).endpoints
-        assert (seen.ready, seen.serving, seen.terminating) == (False, True, True)
+        assert seen.conditions == EndpointConditions(ready=False, serving=True, terminating=True)
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -77,7 +77,7 @@ def test_a_pod_in_two_slices_counts_once_and_says_nothing() -> None:
 
 
 def test_of_a_pods_two_entries_the_healthy_one_counts() -> None:
-    draining = SliceEndpoint(address="10.0.0.1", pod="p", ready=False, terminating=True)
+    draining = SliceEndpoint.of("10.0.0.1", pod="p", ready=False, terminating=True)
     mesh = Mesh(
         cluster("east"),
         service("east", "reviews", labels={"istio.io/persistent-session": "x"}),
@@ -171,7 +171,7 @@ def test_a_health_change_moves_the_cell_and_not_the_index() -> None:
     mesh = Mesh(cluster("east"), service("east", "reviews", labels={"istio.io/persistent-session": "x"}))
     mesh.put(pod("east", "p", "10.0.0.1"), slice_of("east", "reviews", "10.0.0.1=p"))
     ((before,),) = cells_of(mesh)
-    changed = mesh.put(slice_of("east", "reviews", SliceEndpoint(address="10.0.0.1", pod="p", ready=False, terminating=True))).changed
+    changed = mesh.put(slice_of("east", "reviews", SliceEndpoint.of("10.0.0.1", pod="p", ready=False, terminating=True))).changed
     assert {str(ref.collection) for ref in changed} == {"cells"}
     ((after,),) = cells_of(mesh)
     assert (before.health, after.health) == ("HEALTHY", "DRAINING")
@@ -214,7 +214,7 @@ def test_every_pod_behind_any_entry_may_answer_ready_or_not_in_all_clusters() ->
         pod("east", "p", "10.0.0.1", service_account="ready"),
         pod("east", "q", "10.0.0.2", service_account="waiting", ready=False),
         pod("west", "p", "10.0.0.1", service_account="ready"),
-        slice_of("east", "reviews", "10.0.0.1=p", SliceEndpoint(address="10.0.0.2", pod="q", ready=False), "10.0.0.3"),
+        slice_of("east", "reviews", "10.0.0.1=p", SliceEndpoint.of("10.0.0.2", pod="q", ready=False), "10.0.0.3"),
         slice_of("west", "reviews", "10.0.0.1=p"),
     )
     found = mesh.ask(IDENTITIES, service_key("reviews"))

@@ -9,7 +9,14 @@ from steersman.model.ids import ClusterID, Locality, NetworkID
 from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin
 from steersman.model.objects import Kind, Row, ServiceType, SliceEndpoint
 from steersman.names import SESSION_LABEL
-from steersman.registry.collections import ENDPOINT_SOURCES, POD_ENDPOINTS, SLICE_ENDPOINTS
+from steersman.registry.collections import (
+    ENDPOINT_SOURCES,
+    POD_ENDPOINTS,
+    SLICE_CANDIDATES,
+    SLICE_ENDPOINTS,
+    SLICE_MEMBERS,
+    SOURCE_IDENTITIES,
+)
 from tests.support.mesh import V4, V6, Mesh, cluster, key, node, pod, port, ref, service, slice_of
 
 SERVICE = service("east", "reviews")
@@ -62,7 +69,7 @@ def test_an_entry_without_a_pod_has_neither_identity_nor_mtls_but_may_have_a_nod
 
 
 def entry(address: str = "10.0.0.1", **fields: Any) -> SliceEndpoint:
-    return SliceEndpoint(address=address, **fields)
+    return SliceEndpoint.of(address, **fields)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["node known", "node unknown"])
@@ -142,6 +149,31 @@ def test_a_session_label_keeps_what_still_serves_in_use() -> None:
     sticky = service("east", "reviews", labels={SESSION_LABEL: "cookie"})
     found = from_slice(sticky, slice_of("east", "reviews", entry(ready=False, terminating=True)))
     assert [endpoint.health for endpoint in endpoints(found)] == [Health.DRAINING]
+
+
+def test_readiness_leaves_the_other_endpoints_the_objects_that_they_were_and_reaches_no_identity() -> None:
+    mesh = Mesh(SERVICE, cluster("east", "net"), pod("east", "p", "10.0.0.1"), pod("east", "q", "10.0.0.2"))
+    mesh.put(slice_of("east", "reviews", "10.0.0.1=p", "10.0.0.2=q"))
+    before = endpoints(mesh.ask(SLICE_ENDPOINTS, SLICE.key))
+    mesh.ask(SLICE_MEMBERS, SLICE.key)
+    mesh.ask(SLICE_CANDIDATES, SLICE.key)
+    mesh.ask(SOURCE_IDENTITIES, SLICE)
+    changed = mesh.put(slice_of("east", "reviews", entry(ready=False, pod="p"), "10.0.0.2=q")).changed
+    assert {str(ref.collection) for ref in changed} == {"slice_endpoints"}
+    (after,) = endpoints(mesh.ask(SLICE_ENDPOINTS, SLICE.key))
+    assert after is before[1]
+    assert mesh.put(slice_of("east", "reviews", "10.0.0.1=p", "10.0.0.2=q")).changed
+    assert all(one is two for one, two in zip(endpoints(mesh.ask(SLICE_ENDPOINTS, SLICE.key)), before, strict=True))
+
+
+def test_an_entry_that_is_not_ready_is_that_where_it_lacks_the_port_as_well() -> None:
+    two = service("east", "reviews", ports=(port(80), port(81, "more")))
+    found = from_slice(two, slice_of("east", "reviews", entry(ready=False), "10.0.0.2"))
+    assert refused(found) == [
+        ("10.0.0.1", "http", Rule.NOT_READY, SLICE),
+        ("10.0.0.1", "more", Rule.NOT_READY, SLICE),
+        ("10.0.0.2", "more", Rule.NO_PORT, SLICE),
+    ]
 
 
 def test_an_endpoint_comes_with_its_pod_and_goes_with_it() -> None:

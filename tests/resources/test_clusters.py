@@ -67,7 +67,7 @@ def test_readiness_scale_and_addresses_leave_an_outbound_cluster_as_it_is() -> N
     )
     before = mesh.ask(OUTBOUND_CLUSTERS, REVIEWS)
     for entries in (
-        (SliceEndpoint(address="10.0.0.1", pod="r1", ready=False, serving=False),),
+        (SliceEndpoint.of("10.0.0.1", pod="r1", ready=False, serving=False),),
         ("10.0.0.1=r1", "10.0.0.2=r2"),
         ("10.0.0.2=r2",),
     ):

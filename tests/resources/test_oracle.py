@@ -53,7 +53,7 @@ ROWS: list[Sequence[Row]] = [
     ],
     [
         slice_of("east", "reviews", "10.0.0.1=r1", "10.0.0.2=r2", ports=(("http", 8080), ("tcp", 3306))),
-        slice_of("east", "reviews", "10.0.0.1=r1", SliceEndpoint(address="10.0.0.2", pod="r2", ready=False)),
+        slice_of("east", "reviews", "10.0.0.1=r1", SliceEndpoint.of("10.0.0.2", pod="r2", ready=False)),
         slice_of("east", "reviews", "10.0.0.1"),
     ],
     [slice_of("east", "reviews", "fd00::a=r1", name="reviews-6", family=V6), slice_of("east", "reviews", "10.0.0.2=r1", name="reviews-6")],

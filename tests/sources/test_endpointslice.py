@@ -46,10 +46,10 @@ def test_a_slice_as_the_api_server_prints_it_is_kept_as_far_as_proxies_see_it() 
         family=IPFamily.IPV4,
         ports=(SlicePort(name="http", port=8080), SlicePort(name="", port=None)),
         endpoints=(
-            SliceEndpoint(address="10.0.0.1", ready=False, terminating=True, node="node-1", zone="z1", pod="web-0"),
-            SliceEndpoint(address="10.0.0.3"),
-            SliceEndpoint(address="10.0.0.4"),
-            SliceEndpoint(address="10.0.0.5", serving=False),
+            SliceEndpoint.of("10.0.0.1", ready=False, terminating=True, node="node-1", zone="z1", pod="web-0"),
+            SliceEndpoint.of("10.0.0.3"),
+            SliceEndpoint.of("10.0.0.4"),
+            SliceEndpoint.of("10.0.0.5", serving=False),
         ),
     )
 
@@ -87,6 +87,14 @@ def test_an_endpoint_without_a_usable_address_is_kept_as_written_with_its_flaw(e
     assert [bool(listed.flaw) for listed in decoded.value.endpoints] == [False, True, False]
     assert list(complaints(decoded)) == ["bad-address"]
     assert complaints(decoded)["bad-address"].startswith(cause)
+
+
+def test_what_entries_have_in_common_is_one_object() -> None:
+    one, two = sliced(
+        *({"addresses": [f"10.0.0.{number}"], "nodeName": "n", "conditions": {"ready": False}} for number in (1, 2))
+    ).value.endpoints
+    assert one.place is two.place
+    assert one.conditions is two.conditions
 
 
 def test_the_next_address_of_an_endpoint_stands_in_for_a_bad_one() -> None:

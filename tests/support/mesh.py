@@ -93,7 +93,7 @@ def slice_of(
 
 def _entry(text: str) -> SliceEndpoint:
     address, _, pod_name = text.partition("=")
-    return SliceEndpoint(address=address, pod=pod_name)
+    return SliceEndpoint.of(address, pod=pod_name)
 
 
 def pod(cluster: str, name: str, *ips: str, namespace: str = "default", labels: dict[str, str] | None = None, **fields: Any) -> Pod:

@@ -88,7 +88,7 @@ def _others() -> list[Any]:
         service("east", "empty", cluster_ips=("10.96.0.9",)),
         service("west", "western", cluster_ips=("10.96.7.7",)),
         service("east", "lasting", cluster_ips=("10.96.0.10",), labels=lasting),
-        slice_of("east", "lasting", SliceEndpoint(address="10.0.2.1", pod="l-0", ready=False, serving=True, terminating=True)),
+        slice_of("east", "lasting", SliceEndpoint.of("10.0.2.1", pod="l-0", ready=False, serving=True, terminating=True)),
         pod("east", "l-0", "10.0.2.1", labels={**MTLS, "app": "lasting"}, terminating=True),
         service("east", "private", namespace="hidden", cluster_ips=("10.96.0.11",), export_to=(".",)),
         service("east", "here", cluster_ips=("10.96.0.12",), node_local=True),

@@ -77,7 +77,7 @@ def gateway_services(draw: st.DrawFn) -> Row:
 
 
 slice_entries = st.builds(
-    SliceEndpoint,
+    SliceEndpoint.of,
     address=st.sampled_from(ADDRESSES),
     ready=st.sampled_from([True, True, True, False]),
     serving=st.booleans(),

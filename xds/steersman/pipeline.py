@@ -57,7 +57,9 @@ from steersman.registry.collections import (
     SERVICES_NAMED,
     SERVICES_OF_NETWORK,
     SERVICES_SELECTING,
+    SLICE_CANDIDATES,
     SLICE_ENDPOINTS,
+    SLICE_MEMBERS,
     SLICES,
     SLICES_LISTING,
     SLICES_OF,
@@ -296,13 +298,16 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(WORKLOADS, workloads.workload, reads=(HOSTS, CLUSTER_NETWORKS, CIDR_NETWORKS), of=PODS)
 
     # slices ---------------> ENDPOINT_SOURCES (slices, or pods where there are none)
-    # slices --> TWINS --------.
-    # slices ------------------+--> SLICE_ENDPOINTS
-    # WORKLOADS ---------------+--> POD_ENDPOINTS
+    # slices --+--------------------------------------------------------------------.
+    #          +--> SLICE_MEMBERS (who stands in it) --+--> SLICE_CANDIDATES (placed) +--> SLICE_ENDPOINTS (who is ready)
+    #          '--> TWINS -----------------------------+
+    # WORKLOADS ---------------------------------------+--> POD_ENDPOINTS
     placing = (WORKLOADS, PODS, NODES, CLUSTER_NETWORKS, CIDR_NETWORKS)
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
     graph.derive(TWINS, endpoints.twins, reads=(SLICES_OF_FAMILY, SLICES))
-    graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SERVICES, MESH_SERVICES, TWINS, *placing))
+    graph.derive(SLICE_MEMBERS, endpoints.slice_members, reads=(SLICES,))
+    graph.derive(SLICE_CANDIDATES, endpoints.slice_candidates, reads=(SLICE_MEMBERS, SERVICES, MESH_SERVICES, TWINS, *placing))
+    graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SLICE_CANDIDATES))
     graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, LABELS_WITH, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
 
     # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
@@ -316,7 +321,8 @@ def wire_registry(graph: Graph) -> None:
 
     # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --> CELL_SOURCES --.
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
-    # POD_ENDPOINTS ----'         '--> SOURCE_IDENTITIES --> IDENTITIES
+    # POD_ENDPOINTS ----'
+    # SLICE_CANDIDATES, POD_ENDPOINTS --> SOURCE_IDENTITIES --> IDENTITIES
     graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
     graph.derive(
         CELL_INDEX,
@@ -325,7 +331,7 @@ def wire_registry(graph: Graph) -> None:
     )
     graph.derive(CELL_SOURCES, cells.cell_sources, reads=(CELL_INDEX,))
     graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS))
-    graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
+    graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_CANDIDATES, POD_ENDPOINTS))
     graph.derive(IDENTITIES, identities.identities, reads=(SERVICES_NAMED, ENDPOINT_SOURCES, SOURCE_IDENTITIES))
 
 

@@ -27,7 +27,7 @@ def entry(text: str) -> SliceEndpoint:
     """An endpoint written short: `10.0.0.1`, `10.0.0.1=web-1`, with `!` behind it for one that isn't ready, `~` for one that terminates."""
     address, _, pod = text.rstrip("!~").partition("=")
     down = text[-1] in "!~"
-    return SliceEndpoint(address=address, pod=pod, ready=not down, serving=not down, terminating=text.endswith("~"))
+    return SliceEndpoint.of(address, pod=pod, ready=not down, serving=not down, terminating=text.endswith("~"))
 
 
 def short(endpoint: SliceEndpoint) -> str:

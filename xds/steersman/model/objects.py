@@ -6,6 +6,9 @@ sequence is a tuple in a stated order, so that equal objects are equal values. `
 """
 
 from enum import StrEnum
+from functools import lru_cache
+from sys import intern
+from typing import Self
 
 import msgspec
 
@@ -104,19 +107,75 @@ class SlicePort(Row, frozen=True, kw_only=True):
     port: int | None
 
 
-class SliceEndpoint(Row, frozen=True, kw_only=True):
-    """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). The conditions are
-    filled in by Kubernetes' defaults: ready and serving true, terminating false. `pod` is targetRef's name, of a Pod, or "".
-    `flaw`: why nobody can be reached at the address, which is kept as written then; its source has reported it."""
+class EndpointConditions(Row, frozen=True, kw_only=True, array_like=True):
+    """The conditions of an entry of an EndpointSlice, filled in by Kubernetes' defaults."""
 
-    address: str
-    flaw: str = ""
     ready: bool = True
     serving: bool = True
     terminating: bool = False
+
+
+class EndpointPlace(Row, frozen=True, kw_only=True, array_like=True):
+    """What an entry of an EndpointSlice says of where it is, beside its address. `flaw`: why nobody can be reached at that, "" if all is
+    well."""
+
     node: str = ""
     zone: str = ""
+    flaw: str = ""
+
+
+class SliceEndpoint(Row, frozen=True, kw_only=True):
+    """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). `pod` is targetRef's name, of a
+    Pod, or "". An address with a flaw is kept as written; its source has reported it.
+
+    What many entries have in common is one object of each: there are more of these than of anything else. `of` sees to that.
+    """
+
+    address: str
     pod: str = ""
+    place: EndpointPlace = EndpointPlace()
+    conditions: EndpointConditions = EndpointConditions()
+
+    @classmethod
+    def of(
+        cls,
+        address: str,
+        *,
+        pod: str = "",
+        node: str = "",
+        zone: str = "",
+        flaw: str = "",
+        ready: bool = True,
+        serving: bool = True,
+        terminating: bool = False,
+    ) -> Self:
+        return cls(
+            address=address, pod=pod, place=endpoint_place(node, zone, flaw), conditions=endpoint_conditions(ready, serving, terminating)
+        )
+
+    @property
+    def ready(self) -> bool:
+        return self.conditions.ready
+
+    @property
+    def terminating(self) -> bool:
+        return self.conditions.terminating
+
+    @property
+    def flaw(self) -> str:
+        return self.place.flaw
+
+
+@lru_cache(maxsize=1 << 14)
+def endpoint_place(node: str, zone: str, flaw: str = "") -> EndpointPlace:
+    """Equal ones are one object."""
+    return EndpointPlace(node=intern(node), zone=intern(zone), flaw=flaw)
+
+
+@lru_cache(maxsize=8)
+def endpoint_conditions(ready: bool, serving: bool, terminating: bool) -> EndpointConditions:
+    """Equal ones are one object."""
+    return EndpointConditions(ready=ready, serving=serving, terminating=terminating)
 
 
 class EndpointSlice(Row, frozen=True, kw_only=True):

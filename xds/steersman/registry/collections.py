@@ -16,6 +16,8 @@ from steersman.model.mesh import (
     MeshService,
     NetworkGateways,
     ObjectRef,
+    SliceCandidates,
+    SliceMembers,
     SourceCells,
     SourceEndpoints,
     Traits,
@@ -235,6 +237,12 @@ TWINS: Derived[ObjectKey, frozenset[str]] = Derived("twins")
 
 ENDPOINT_SOURCES: Derived[ObjectKey, tuple[ObjectRef, ...]] = Derived("endpoint_sources")
 """By a cluster's Service: what lists its endpoints, as keys of SOURCE_CELLS."""
+
+SLICE_MEMBERS: Derived[ObjectKey, SliceMembers | None] = Derived("slice_members")
+"""By EndpointSlice: who stands in it. Readiness comes and goes, and changes nothing here."""
+
+SLICE_CANDIDATES: Derived[ObjectKey, SliceCandidates] = Derived("slice_candidates")
+"""By EndpointSlice: what its entries are while they are ready."""
 
 SLICE_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("slice_endpoints")
 """By EndpointSlice."""

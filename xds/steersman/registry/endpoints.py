@@ -1,14 +1,27 @@
 """What each EndpointSlice, or each Service's Pods, contributes: endpoints, and entries that are none for anyone, with the reason."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import cast
 
 import msgspec
 
 from steersman.graph import Reader
 from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey, ServiceKey, label
-from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin, Unusable, Workload
-from steersman.model.objects import EndpointSlice, Kind, Pod, Port, Service, ServiceType, SliceEndpoint
+from steersman.model.mesh import (
+    Endpoint,
+    Health,
+    ObjectRef,
+    Rule,
+    SliceCandidates,
+    SliceMembers,
+    SourceEndpoints,
+    Traits,
+    Twin,
+    Unusable,
+    Workload,
+)
+from steersman.model.objects import EndpointConditions, EndpointPlace, Kind, Pod, Port, Service, ServiceType
 from steersman.names import NETWORK_LABEL
 from steersman.registry.addresses import Address, canonical_family, parse_address
 from steersman.registry.collections import (
@@ -20,7 +33,9 @@ from steersman.registry.collections import (
     PODS,
     PODS_LABELLED,
     SERVICES,
+    SLICE_CANDIDATES,
     SLICE_ENDPOINTS,
+    SLICE_MEMBERS,
     SLICES,
     SLICES_OF,
     SLICES_OF_FAMILY,
@@ -33,6 +48,7 @@ from steersman.registry.networks import network_at
 from steersman.registry.workloads import unnamed_workload
 
 NOTHING = SourceEndpoints()
+NOBODY = SliceCandidates()
 
 
 class _Usable(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +56,6 @@ class _Usable(msgspec.Struct, frozen=True, gc=False):
 
     address: str
     workload: Workload
-    health: Health
     traits: Traits
     source: ObjectRef
     pod: Pod | None = None
@@ -81,83 +96,121 @@ def endpoints_from(read: Reader, source: ObjectRef) -> SourceEndpoints:
 
 
 def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
-    """What one EndpointSlice contributes to its Service, by the names of the Service's ports.
+    """What one EndpointSlice contributes to its Service: of its candidates those whose conditions allow it."""
+    candidates = read(SLICE_CANDIDATES, key)
+    piece = read(SLICES, key)
+    if piece is None or not candidates.ports:
+        return NOTHING
+    conditions = [listed.conditions for listed in piece.endpoints]
+    ports = []
+    unusable: list[Unusable] = []
+    for name, at_port in candidates.ports:
+        judged = [
+            candidate if said.ready else _judged(candidate, name, said, session=candidates.session)
+            for candidate, said in zip(at_port, conditions, strict=True)
+        ]
+        found = tuple([one for one in judged if isinstance(one, Endpoint)])
+        ports.append((name, found))
+        if len(found) < len(judged):
+            unusable.extend([one for one in judged if isinstance(one, Unusable)])
+    whole = tuple(ports)
+    if whole == candidates.ports:  # all are endpoints as they stand, as nearly always: one value then, not two
+        whole = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)
+    return SourceEndpoints(ports=whole, unusable=tuple(unusable))
+
+
+def slice_members(read: Reader, key: ObjectKey) -> SliceMembers | None:
+    """What of an EndpointSlice its entries' conditions don't touch; None where there is no such slice."""
+    piece = read(SLICES, key)
+    if piece is None:
+        return None
+    return SliceMembers(
+        service=piece.service,
+        ports=piece.ports,
+        addresses=tuple([listed.address for listed in piece.endpoints]),
+        pods=tuple([listed.pod for listed in piece.endpoints]),
+        places=tuple([listed.place for listed in piece.endpoints]),
+    )
+
+
+def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
+    """What the entries of an EndpointSlice are while they are ready, by the names of the Service's ports.
 
     A slice's port is the Service's port of equal name. One without a number stands for all ports of its endpoints, which are reached at the
     target port then. A port that the slice doesn't have makes its entries unusable there.
     """
-    piece = read(SLICES, key)
-    if piece is None:
-        return NOTHING
-    service = read(SERVICES, ObjectKey(key.cluster, key.namespace, piece.service))
+    members = read(SLICE_MEMBERS, key)
+    if members is None:
+        return NOBODY
+    service = read(SERVICES, ObjectKey(key.cluster, key.namespace, members.service))
     if service is None or service.type is ServiceType.EXTERNAL_NAME:
-        return NOTHING
-    entries = _slice_entries(read, piece, service)
-    numbers = {port.name: port.port for port in reversed(piece.ports) if port.port is not None}
-    open_ports = {port.name for port in piece.ports if port.port is None}
-    ports = []
-    unusable: list[Unusable] = []
+        return NOBODY
+    placing = _Placing(read, service)
+    entries = _slice_entries(read, key, members, placing)
+    numbers = {port.name: port.port for port in reversed(members.ports) if port.port is not None}
+    open_ports = {port.name for port in members.ports if port.port is None}
+    ports: list[tuple[str, tuple[Endpoint | Unusable, ...]]] = []
     for name, port in _ports_by_name(service):
         number = numbers.get(name)
         if number is not None:
-            ports.append((name, _on_port(entries, name, number, unusable)))
+            ports.append((name, _on_port(entries, name, number)))
         elif name in open_ports or "" in open_ports:
-            ports.append((name, _on_any_port(read, entries, port, unusable)))
+            ports.append((name, _on_any_port(read, entries, port)))
         else:
-            ports.append((name, ()))
-            unusable.extend(_unusable(entry, name) if isinstance(entry, _Refused) else _without_port(entry, name) for entry in entries)
-    return SourceEndpoints(ports=tuple(ports), unusable=tuple(unusable))
+            ports.append((name, tuple(_unusable(one, name) if isinstance(one, _Refused) else _without_port(one, name) for one in entries)))
+    return SliceCandidates(ports=tuple(ports), session=placing.session)
+
+
+def workloads_from(read: Reader, source: ObjectRef) -> list[Workload]:
+    """What is behind the entries of one of `endpoint_sources`, ready or not."""
+    if source.kind is Kind.ENDPOINT_SLICE:
+        return [candidate.workload for _, candidates in read(SLICE_CANDIDATES, source.key).ports for candidate in candidates]
+    found = read(POD_ENDPOINTS, source.key)
+    return [*(one.workload for _, endpoints in found.ports for one in endpoints), *(one.workload for one in found.unusable)]
 
 
 def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
     return sorted({port.name: port for port in reversed(service.ports)}.items())
 
 
-def _slice_entries(read: Reader, piece: EndpointSlice, service: Service) -> list[_Entry]:
-    """A slice's entries. Most are the ready address of a known pod, and take the short way: this is what a change of one endpoint costs."""
-    source = ObjectRef(Kind.ENDPOINT_SLICE, piece.key)
-    cluster, namespace = piece.key.cluster, piece.key.namespace
-    placing = _Placing(read, service)
+def _slice_entries(read: Reader, key: ObjectKey, members: SliceMembers, placing: "_Placing") -> list[_Entry]:
+    """A slice's entries. Most are the address of a known pod, and take the short way: this is what it costs that one comes or goes."""
+    source = ObjectRef(Kind.ENDPOINT_SLICE, key)
+    cluster, namespace = key.cluster, key.namespace
     simple = not placing.twins and not read(CIDR_NETWORKS, "")
-    healthy, alone = Health.HEALTHY, Twin.ALONE
     shared: dict[tuple[object, ...], Traits] = {}
     entries: list[_Entry] = []
-    for listed in piece.endpoints:
-        known = read(WORKLOADS, ObjectKey(cluster, namespace, listed.pod)) if listed.pod else None
-        family = canonical_family(listed.address) if simple and listed.ready and known is not None else None
-        if known is None or family is None or listed.flaw or (listed.zone and known.locality == _NO_LOCALITY):
-            entries.append(_slice_entry(read, listed, known, source, placing))
+    for address, pod, place in zip(members.addresses, members.pods, members.places, strict=True):
+        known = read(WORKLOADS, ObjectKey(cluster, namespace, pod)) if pod else None
+        family = canonical_family(address) if simple and known is not None else None
+        if known is None or family is None or place.flaw or (place.zone and known.locality == _NO_LOCALITY):
+            entries.append(_slice_entry(read, address, pod, place, known, source, placing))
             continue
         alike = (known.locality, known.network, known.mtls, family, known.node if placing.node_local else "")
         traits = shared.get(alike)
         if traits is None:
-            traits = shared[alike] = placing.traits(known, family, alone)
-        entries.append(_Usable(listed.address, known, healthy, traits, source))
+            traits = shared[alike] = placing.traits(known, family, Twin.ALONE)
+        entries.append(_Usable(address, known, traits, source))
     return entries
 
 
-def _slice_entry(read: Reader, listed: SliceEndpoint, known: Workload | None, source: ObjectRef, placing: "_Placing") -> _Entry:
+def _slice_entry(
+    read: Reader, text: str, pod: str, place: EndpointPlace, known: Workload | None, source: ObjectRef, placing: "_Placing"
+) -> _Entry:
     cluster, namespace = source.key.cluster, source.key.namespace
-    address = None if listed.flaw else parse_address(listed.address)
-    pod = ObjectKey(cluster, namespace, listed.pod) if listed.pod else None
+    address = None if place.flaw else parse_address(text)
     if known is None:
-        workload = unnamed_workload(read, cluster, address, listed.node)
+        workload = unnamed_workload(read, cluster, address, place.node)
     else:
         workload = _placed_at(read, known, address) if address is not None else known
-    if listed.zone and workload.locality == _NO_LOCALITY:
-        workload = msgspec.structs.replace(workload, locality=Locality("", listed.zone))
+    if place.zone and workload.locality == _NO_LOCALITY:
+        workload = msgspec.structs.replace(workload, locality=Locality("", place.zone))
     if address is None:
-        note = listed.flaw or f"{listed.address!r} is no address of a host"
-        return _Refused(listed.address, workload, Rule.BAD_ADDRESS, source, note, source)
-    if pod is not None and known is None:
-        return _Refused(address.text, workload, *_absent(read, pod), source)
-    refused = _condition(listed, placing.session)
-    if refused is not None:
-        return _Refused(address.text, workload, refused, source, _CONDITIONS.get(refused, ""), source)
-    health = Health.HEALTHY if listed.ready else Health.DRAINING
-    return _Usable(
-        address.text, workload, health, placing.traits(workload, address.family, placing.twin(address.family, listed.pod)), source
-    )
+        note = place.flaw or f"{text!r} is no address of a host"
+        return _Refused(text, workload, Rule.BAD_ADDRESS, source, note, source)
+    if pod and known is None:
+        return _Refused(address.text, workload, *_absent(read, ObjectKey(cluster, namespace, pod)), source)
+    return _Usable(address.text, workload, placing.traits(workload, address.family, placing.twin(address.family, pod)), source)
 
 
 _NO_LOCALITY = Locality()
@@ -180,13 +233,29 @@ def _absent(read: Reader, pod: ObjectKey) -> tuple[Rule, ObjectRef, str]:
     return Rule.POD_INACTIVE, ObjectRef(Kind.POD, pod), "the Pod has run to its end"
 
 
-def _condition(listed: SliceEndpoint, session: bool) -> Rule | None:
-    """What an entry's conditions say against it. `ready` wins, which publishNotReadyAddresses sets as well."""
-    if listed.ready:
-        return None
-    if not listed.terminating:
+def _judged(candidate: Endpoint | Unusable, port_name: str, said: EndpointConditions, *, session: bool) -> Endpoint | Unusable:
+    """What a candidate is that isn't ready. Of one that is nowhere an endpoint that is said, and not how it is."""
+    if isinstance(candidate, Unusable) and candidate.rule is not Rule.NO_PORT:
+        return candidate
+    refused = _condition(said, session)
+    if refused is not None:
+        return Unusable(
+            address=candidate.address,
+            port_name=port_name,
+            rule=refused,
+            because=candidate.source,
+            workload=candidate.workload,
+            source=candidate.source,
+            note=_CONDITIONS.get(refused, ""),
+        )
+    return msgspec.structs.replace(candidate, health=Health.DRAINING) if isinstance(candidate, Endpoint) else candidate
+
+
+def _condition(said: EndpointConditions, session: bool) -> Rule | None:
+    """What the conditions of an entry that isn't ready say against it. (`ready` wins, which publishNotReadyAddresses sets as well.)"""
+    if not said.terminating:
         return Rule.NOT_READY
-    if not listed.serving:
+    if not said.serving:
         return Rule.TERMINATING
     return None if session else Rule.DRAINING
 
@@ -194,29 +263,20 @@ def _condition(listed: SliceEndpoint, session: bool) -> Rule | None:
 _CONDITIONS = {Rule.DRAINING: "terminating, and the Service keeps no sessions"}
 
 
-def _on_port(entries: Sequence[_Entry], name: str, number: int, unusable: list[Unusable]) -> tuple[Endpoint, ...]:
-    found = []
-    for entry in entries:
-        if type(entry) is _Usable:
-            found.append(
-                Endpoint(
-                    address=entry.address,
-                    port=number,
-                    traits=entry.traits,
-                    health=entry.health,
-                    workload=entry.workload,
-                    source=entry.source,
-                )
-            )
-        else:
-            assert isinstance(entry, _Refused)
-            unusable.append(_unusable(entry, name))
-    return tuple(found)
+def _on_port(entries: Iterable[_Entry], name: str, number: int) -> tuple[Endpoint | Unusable, ...]:
+    return tuple(
+        [
+            Endpoint(address=entry.address, port=number, traits=entry.traits, workload=entry.workload, source=entry.source)
+            if isinstance(entry, _Usable)
+            else _unusable(entry, name)
+            for entry in entries
+        ]
+    )
 
 
-def _on_any_port(read: Reader, entries: list[_Entry], port: Port, unusable: list[Unusable]) -> tuple[Endpoint, ...]:
+def _on_any_port(read: Reader, entries: list[_Entry], port: Port) -> tuple[Endpoint | Unusable, ...]:
     """The entries at the Service's target port, which may be a name that each pod gives its own number."""
-    found: list[Endpoint] = []
+    found: list[Endpoint | Unusable] = []
     for entry in entries:
         number: int | None = 0
         if isinstance(entry, _Usable):
@@ -224,9 +284,9 @@ def _on_any_port(read: Reader, entries: list[_Entry], port: Port, unusable: list
             number = target_number(port, pod)
         if number is None:
             assert isinstance(entry, _Usable)
-            unusable.append(_without_port(entry, port.name))
+            found.append(_without_port(entry, port.name))
         else:
-            found.extend(_on_port((entry,), port.name, number, unusable))
+            found.extend(_on_port((entry,), port.name, number))
     return tuple(found)
 
 
@@ -329,7 +389,9 @@ def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     ports = []
     unusable: list[Unusable] = []
     for name, port in _ports_by_name(service):
-        ports.append((name, _on_any_port(read, entries, port, unusable)))
+        found = _on_any_port(read, entries, port)
+        ports.append((name, tuple([one for one in found if isinstance(one, Endpoint)])))
+        unusable.extend([one for one in found if isinstance(one, Unusable)])
     return SourceEndpoints(ports=tuple(ports), unusable=tuple(unusable))
 
 
@@ -359,7 +421,7 @@ def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) ->
     for address in chosen:
         workload = _placed_at(read, known, address)
         twin = Twin.ALONE if len(chosen) == 1 else placing.twin_of(address.family)
-        entries.append(_Usable(address.text, workload, Health.HEALTHY, placing.traits(workload, address.family, twin), source, pod))
+        entries.append(_Usable(address.text, workload, placing.traits(workload, address.family, twin), source, pod))
     return entries
 
 

@@ -6,15 +6,13 @@ from steersman.graph import Reader
 from steersman.model.ids import ServiceKey
 from steersman.model.mesh import Identities, ObjectRef, Workload
 from steersman.registry.collections import ENDPOINT_SOURCES, SERVICES_NAMED, SOURCE_IDENTITIES
-from steersman.registry.endpoints import endpoints_from
+from steersman.registry.endpoints import workloads_from
 
 
 def source_identities(read: Reader, source: ObjectRef) -> Identities:
     """The identities behind one source's entries, usable or not: stands between single endpoints and a service's SANs, so that neither
     readiness nor one replica more moves those."""
-    found = endpoints_from(read, source)
-    entries = (endpoint.workload for _, endpoints in found.ports for endpoint in endpoints)
-    return _identities_of([*entries, *(entry.workload for entry in found.unusable)])
+    return _identities_of(workloads_from(read, source))
 
 
 def _identities_of(workloads: Iterable[Workload]) -> Identities:

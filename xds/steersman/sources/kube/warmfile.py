@@ -15,9 +15,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from steersman.model.ids import ClusterID, Labels, ObjectKey, labels_of
-from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Row, Service
+from steersman.model.objects import (
+    EndpointSlice,
+    Gateway,
+    Kind,
+    Namespace,
+    Node,
+    Pod,
+    Row,
+    Service,
+    endpoint_conditions,
+    endpoint_place,
+)
 
-FORMAT = 1
+FORMAT = 2
 """To be raised whenever a row of the model changes in form or meaning: a file of another number is not used."""
 
 _MAGIC = b"steersman warm file "
@@ -197,8 +208,9 @@ def shared(row: Any) -> Any:
         case EndpointSlice():
             _set(row, "service", intern(row.service))
             for endpoint in row.endpoints:
-                _set(endpoint, "node", intern(endpoint.node))
-                _set(endpoint, "zone", intern(endpoint.zone))
+                place, conditions = endpoint.place, endpoint.conditions
+                _set(endpoint, "place", endpoint_place(place.node, place.zone, place.flaw))
+                _set(endpoint, "conditions", endpoint_conditions(conditions.ready, conditions.serving, conditions.terminating))
         case Pod():
             _set(row, "labels", _labels(row.labels))
             _set(row, "node", intern(row.node))
