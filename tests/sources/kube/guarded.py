@@ -148,12 +148,12 @@ class Guarded:
         ]
         return sorted(short(endpoint) for endpoint in found)
 
-    def held(self) -> dict[ObjectKey, list[str]]:
-        """What is shown beside what the API lists, by its slice."""
+    def held(self, service: str = "web") -> dict[ObjectKey, list[str]]:
+        """What is shown of a service beside what the API lists, by its slice."""
         return {
             listed: [short(endpoint) for endpoint in one.endpoints]
             for (kind, of), one in self.told.values.items()
-            if kind is Kind.ENDPOINT_SLICE and (listed := slice_held(of)) is not None
+            if kind is Kind.ENDPOINT_SLICE and (listed := slice_held(of)) is not None and one.service == service
         }
 
     def holds(self) -> dict[str, HeldRemoval]:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steersman.model.objects import EndpointSlice, Kind, Namespace, Service
-from steersman.model.removals import held_slice, slice_held
-from tests.sources.kube.guarded import GRACE, HOLD, Guarded, entry, key, piece, pod
+from steersman.model.removals import HeldRemoval, slice_held
+from steersman.sources.kube.doubted import is_up
+from tests.sources.kube.guarded import GRACE, HOLD, Guarded, key, piece, pod, short
 from tests.support.examples import examples
 
 SERVICES = ("web", "db")
@@ -104,9 +105,13 @@ def test_whatever_is_told_ends_as_a_fresh_list_and_nothing_is_held_that_is_anoth
 ) -> None:
     api = Guarded(share, at_least)
     api.sync(*(one for objects in FIRST.values() for one in objects))
-    for _, step in happened:
+    for name, step in happened:
+        before = [(hold, held_of(api, hold.object.key.name)) for hold in api.guard.held if hold.is_of_service]
         step(api)
         check(api)
+        for hold, held in before:
+            if not name.startswith("release") and name != "replaced" and api.now < hold.until:
+                kept(api, hold, held)
     api.well()
     for kind in NAMES:
         if kind in api.guard._retold:
@@ -123,9 +128,8 @@ def check(api: Guarded) -> None:
         for of, one in listed[kind].items():
             assert api.told.values[kind, of] == one, "what the API lists stands as it lists it"
     assert all(one.since <= api.now < one.until == one.since + HOLD for one in api.guard.held), "nothing is held for longer"
-    for of, texts in api.held().items() if Kind.ENDPOINT_SLICE not in api.guard._retold else ():
-        held = [entry(text) for text in texts]
-        service = api.told.values[Kind.ENDPOINT_SLICE, held_slice(of)].service
+    for service in SERVICES if Kind.ENDPOINT_SLICE not in api.guard._retold else ():
+        held = [one for shown in held_of(api, service) for one in shown.endpoints]
         there = [two for one in listed[Kind.ENDPOINT_SLICE].values() if one.service == service for two in one.endpoints]
         for one in held:
             assert one.ready
@@ -143,6 +147,32 @@ def check(api: Guarded) -> None:
     for kind, of in api.told.values:
         if kind in NAMES and slice_held(of) is None and of not in listed[kind]:
             assert undecided, f"{kind} {of} is nowhere and not held"
+
+
+def held_of(api: Guarded, service: str) -> list[EndpointSlice]:
+    """What is held of a Service."""
+    pieces = (one for (kind, of), one in api.told.values.items() if kind is Kind.ENDPOINT_SLICE and slice_held(of) is not None)
+    return [one for one in pieces if one.service == service]
+
+
+def kept(api: Guarded, hold: HeldRemoval, before: list[EndpointSlice]) -> None:
+    """What was held of a Service is held still, unless something says what became of it."""
+    service, listed = hold.object.key, api.api
+    there = [two for one in listed[Kind.ENDPOINT_SLICE].values() if one.service == service.name for two in one.endpoints]
+    if (Kind.SERVICE, service) not in api.told.values or sum(is_up(two) for two in there) >= hold.before:
+        return
+    held = {one.key: one for one in held_of(api, service.name)}
+    still = {one.address for shown in held.values() for one in shown.endpoints}
+    anew = {ip for one in listed[Kind.POD].values() for ip in one.ips}
+    for was in before:
+        reshaped = was.key in held and held[was.key].ports != was.ports
+        for one in was.endpoints:
+            told = any(two.address == one.address or (one.pod and two.pod == one.pod) for two in there)
+            behind = listed[Kind.POD].get(key(one.pod))
+            gone = one.pod and (Kind.POD, key(one.pod)) not in api.told.values
+            moved = behind is not None and (behind.terminating or one.address not in behind.ips)
+            taken = behind is None and one.address in anew
+            assert one.address in still or reshaped or told or gone or moved or taken, f"{short(one)} is held no longer"
 
 
 def test_a_release_while_a_list_is_told_does_not_forget_what_that_may_lack() -> None:

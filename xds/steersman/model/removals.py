@@ -8,14 +8,16 @@ _HELD = "~held"
 """Ends the name under which what is held of an EndpointSlice stands beside it: no name in Kubernetes has a tilde."""
 
 
-def held_slice(listed: ObjectKey) -> ObjectKey:
-    """Where the endpoints stand that are held of this EndpointSlice."""
-    return ObjectKey(listed.cluster, listed.namespace, listed.name + _HELD)
+def held_slice(listed: ObjectKey, service: str) -> ObjectKey:
+    """Where the endpoints stand that are held of this EndpointSlice, as one of this Service: its label may have changed since."""
+    return ObjectKey(listed.cluster, listed.namespace, f"{listed.name}~{service}{_HELD}")
 
 
 def slice_held(key: ObjectKey) -> ObjectKey | None:
     """The EndpointSlice of which the one under this key holds endpoints; None where it is one of the API's own."""
-    return ObjectKey(key.cluster, key.namespace, key.name.removesuffix(_HELD)) if key.name.endswith(_HELD) else None
+    if not key.name.endswith(_HELD):
+        return None
+    return ObjectKey(key.cluster, key.namespace, key.name.partition("~")[0])
 
 
 class HeldRemoval(Row, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ class Doubted:
             return None
         of = piece.slice
         return EndpointSlice(
-            key=held_slice(key),
+            key=held_slice(key, of.service),
             created=of.created,
             service=of.service,
             family=of.family,

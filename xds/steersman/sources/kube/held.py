@@ -31,14 +31,15 @@ class HeldFacts:
     def tell(self, fact: Fact) -> None:
         self._facts.append(fact)
 
-    def show(self, key: ObjectKey, shown: EndpointSlice | None, now: float) -> None:
-        """`shown`: what stands for what is held of the slice under this key; None: nothing is."""
+    def show(self, service: ObjectKey, key: ObjectKey, shown: EndpointSlice | None, now: float) -> None:
+        """`shown`: what stands for what is held of a Service, of the slice under this key; None: nothing is."""
+        held = held_slice(key, service.name)
         if shown is not None:
-            self._shown.add(key)
-            self._facts.append(Upsert(kind=Kind.ENDPOINT_SLICE, key=shown.key, value=shown, origin=Origin(source=self._cluster, seen=now)))
-        elif key in self._shown:
-            self._shown.discard(key)
-            self._facts.append(Delete(kind=Kind.ENDPOINT_SLICE, key=held_slice(key)))
+            self._shown.add(held)
+            self._facts.append(Upsert(kind=Kind.ENDPOINT_SLICE, key=held, value=shown, origin=Origin(source=self._cluster, seen=now)))
+        elif held in self._shown:
+            self._shown.discard(held)
+            self._facts.append(Delete(kind=Kind.ENDPOINT_SLICE, key=held))
 
     def change(self, ref: ObjectRef, why: str = "") -> None:
         """What is held of this changed. `why`: nothing is any more, if that is so."""

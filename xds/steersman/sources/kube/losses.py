@@ -160,7 +160,7 @@ class Losses:
         """What is held of these slices, as it is now."""
         doubted = self.doubted.get(service)
         for key in keys:
-            self._told.show(key, doubted.shown(key) if doubted is not None else None, now)
+            self._told.show(service, key, doubted.shown(key) if doubted is not None else None, now)
 
     # -- pods -----------------------------------------------------------------------------------------------------------------
 
