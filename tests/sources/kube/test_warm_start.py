@@ -122,6 +122,21 @@ async def test_a_restart_in_an_outage_tells_what_was_told_before_and_marks_it(do
         assert (held(heard), source.status().contact) == (before, contact), "an outage may see several restarts"
 
 
+async def test_a_file_that_will_be_read_is_waited_for_like_one_that_is(double: Double, restarts: Restarts) -> None:
+    """Whoever gives up a dead cluster while its file waits for its turn has nothing of it."""
+    await restarts.first()
+    double.stop()
+    async with restarts.running(replace(WARM, warm=1.5)) as (source, heard):
+        await polled(lambda: source.status().state is ClusterState.UNREACHABLE)
+        assert (held(heard), source.status().reading) == ({}, True)
+        await heard.until(lambda: held(heard))
+        assert not source.status().reading
+    restarts.file.unlink()
+    async with restarts.running(replace(WARM, warm=0.5)) as (source, _):
+        await polled(lambda: source.status().state is ClusterState.UNREACHABLE)
+        await polled(lambda: not source.status().reading)
+
+
 async def test_when_the_api_is_back_it_replaces_the_file_as_one_diff(double: Double, restarts: Restarts) -> None:
     before = await restarts.first()
     double.stop()

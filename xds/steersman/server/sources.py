@@ -27,6 +27,9 @@ Run = Callable[[Emit], Awaitable[None]]
 _DEAD = 4.0
 """Seconds for which a cluster is waited for that can't be reached, where another is there."""
 
+_LOOK = 0.5
+"""Seconds between looks at how long a source is waited for: that a warm file was of no use is told by no fact."""
+
 _AT_ONCE = 5_000
 """How many objects are looked through at a stretch: about 2 ms."""
 
@@ -155,7 +158,7 @@ class Sources:
             left = min(started + self._patience(source) - loop.time() for source in waiting)
             self._told.clear()
             try:
-                async with asyncio.timeout(max(0.0, left)):
+                async with asyncio.timeout(max(0.0, min(left, _LOOK))):
                     await self._told.wait()
             except TimeoutError:
                 continue
@@ -167,7 +170,7 @@ class Sources:
 
     def _patience(self, source: Source) -> float:
         """Seconds for which readiness waits for it. A cluster that is dead is no reason to keep those waiting that others are there for;
-        where no other is, it might be all that the mesh has. One whose warm file is being read will have told in a moment."""
+        where no other is, it might be all that the mesh has. One whose warm file is read, or will be, will have told in a moment."""
         assert source.timeout is not None
         cluster = source.cluster()
         if cluster is not None and cluster.reading:

@@ -462,7 +462,7 @@ class KubeSource:
             outage=self._policy() is not OutagePolicy.KEEP,
             unused=self._api.unused if self._api is not None else "",
             warm=self._warm_as_of(),
-            reading=self._warm is not None and self._warm.reading,
+            reading=self._warm is not None and (self._warm.reading or (self._is_out() and self._may_restore())),
             kept=self._warm.store.written if self._warm is not None else 0.0,
             resources=self._resources(),
             held=self._guard.held,

@@ -44,9 +44,9 @@ class ClusterStatus(Row, frozen=True, kw_only=True):
     """A cluster as its source sees it. `server`: the API's URL. `uid`: of its namespace kube-system, "" before that is known. `since`: of
     `state`, wall clock seconds. `contact`: wall clock seconds of the last time at which all was well, 0 for never. `policy`, `after`: what
     is done when that is so many seconds ago; `outage`: whether it is done now. `warm`: wall clock seconds of the last contact before the
-    warm file was written that some of what is held is from, 0 where nothing is; `reading`: that file is being read. `kept`: wall clock
-    seconds at which it was written last, 0 for never. `unused`: why credentials that are newer than those in use aren't used, "" where
-    there are none. `held`: what the removal guard holds, sorted."""
+    warm file was written that some of what is held is from, 0 where nothing is; `reading`: that file is being read, or will be, as the API
+    gives nothing. `kept`: wall clock seconds at which it was written last, 0 for never. `unused`: why credentials that are newer than those
+    in use aren't used, "" where there are none. `held`: what the removal guard holds, sorted."""
 
     cluster: ClusterID
     server: str
