@@ -54,31 +54,40 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = Fal
     """Endpoints as LocalityLbEndpoints.lb_endpoints, in order, each weight multiplied by `scale`. `headless`: each says its address in its
     metadata as well, so that a client that dialled one pod gets that one.
 
-    An endpoint's own are its address and its workload's name. What stands around them depends on their lengths, and is made once; nearly
-    always it is the same for all that are alike, which are looked up by these lengths alone.
+    An endpoint's own are its address and its workload's name, which is Istio's for telemetry, `NAME;NAMESPACE;CANONICAL NAME;CANONICAL
+    REVISION;CLUSTER`. What stands around them depends on their lengths, and is looked up where it isn't the same as for the one before;
+    so is what labels say, which replicas have in common, mostly in one object.
     """
     out: list[bytes] = []
     common: _Common | None = None
-    molds: dict[int, _Mold] = {}
-    for endpoint, name in zip(endpoints, _workload_names(endpoints), strict=True):
+    first = said = last = end = b""
+    labels: Labels | None = None
+    namespace = cluster = canonical = rest = suffix = ""
+    for endpoint in endpoints:
+        workload = endpoint.workload
+        pod = workload.pod
+        if pod is None:
+            name = f";;;;{workload.cluster}".encode()
+        else:
+            if workload.labels is not labels or pod.namespace != namespace or workload.cluster != cluster:
+                labels, namespace, cluster = workload.labels, pod.namespace, workload.cluster
+                canonical, revision, suffix = _said_by(labels)
+                rest = f";{namespace};{canonical};{revision};{cluster}" if canonical else f";{revision};{cluster}"
+            own = pod.name
+            if suffix:
+                own = own.rpartition(suffix)[0] or own
+            name = (own + rest if canonical else f"{own};{namespace};{own}{rest}").encode()
         address = endpoint.address.encode()
-        alike = (endpoint.port, endpoint.health, endpoint.weight, endpoint.traits.mtls)
+        alike = (len(address), len(name), endpoint.port, endpoint.health, endpoint.weight, endpoint.traits.mtls)
         if alike != common:
-            common, molds = alike, {}
-        lengths = len(name) << _LENGTH | len(address)
-        mold = molds.get(lengths)
-        if mold is None:
-            mold = molds[lengths] = _mold(len(address), len(name), alike, scale, headless=headless)
-        first, said, last, end = mold
+            common = alike
+            first, said, last, end = _mold(alike, scale, headless=headless)
         out += (first, address, said, address, last, name, end) if headless else (first, address, last, name, end)
     return b"".join(out)
 
 
-_LENGTH = 16
-"""Bits that an address's length in bytes takes, and more."""
-
-_Common = tuple[int, Health, int, bool]
-"""What many endpoints of a cell have in common: port, health, weight, mTLS."""
+_Common = tuple[int, int, int, Health, int, bool]
+"""What many endpoints of a cell have in common: the lengths in bytes of address and workload's name; port, health, weight, mTLS."""
 
 _Mold = tuple[bytes, bytes, bytes, bytes]
 """An entry of the list of LbEndpoints without what is an endpoint's own. Before its address; before the address in its metadata,
@@ -86,8 +95,8 @@ where that says it; before its workload's name, which comes last there; after th
 
 
 @lru_cache(maxsize=1 << 12)
-def _mold(length: int, name_length: int, common: _Common, scale: int, *, headless: bool) -> _Mold:
-    port, health, weight, mtls = common
+def _mold(common: _Common, scale: int, *, headless: bool) -> _Mold:
+    length, name_length, port, health, weight, mtls = common
     before = b"\x12" + varint(length)
     after = b"\x18" + varint(port)
     size = len(before) + length + len(after)
@@ -111,29 +120,6 @@ def encoded_gateway(gateway: NetworkGateway) -> bytes:
     said = _member(_CLUSTER, gateway.cluster) + _member(_NETWORK, gateway.network) + _member(_WORKLOAD, f";;;;{gateway.cluster}")
     metadata = _MTLS + field(1, _ISTIO + field(2, said))
     return field(1, field(1, field(1, address))) + _HEALTH[Health.HEALTHY] + field(3, metadata)
-
-
-def _workload_names(endpoints: tuple[Endpoint, ...]) -> list[bytes]:
-    """Istio's name of each one's workload for telemetry, `NAME;NAMESPACE;CANONICAL NAME;CANONICAL REVISION;CLUSTER`. Replicas have equal
-    labels, mostly in one object: what these say is worked out once."""
-    names: list[bytes] = []
-    labels: Labels | None = None
-    namespace = cluster = canonical = rest = suffix = ""
-    for endpoint in endpoints:
-        workload = endpoint.workload
-        pod = workload.pod
-        if pod is None:
-            names.append(f";;;;{workload.cluster}".encode())
-            continue
-        if workload.labels is not labels or pod.namespace != namespace or workload.cluster != cluster:
-            labels, namespace, cluster = workload.labels, pod.namespace, workload.cluster
-            canonical, revision, suffix = _said_by(labels)
-            rest = f";{namespace};{canonical};{revision};{cluster}" if canonical else f";{revision};{cluster}"
-        name = pod.name
-        if suffix:
-            name = name.rpartition(suffix)[0] or name
-        names.append((name + rest if canonical else f"{name};{namespace};{name}{rest}").encode())
-    return names
 
 
 @lru_cache(maxsize=1 << 10)
