@@ -224,9 +224,11 @@ class SourceCell(Row, frozen=True):
 
 
 class SourceCells(Row, frozen=True, kw_only=True):
-    """What one source (an EndpointSlice, or a Service's Pods) contributes, by port name and cell, both sorted."""
+    """What one source (an EndpointSlice, or a Service's Pods) contributes, by port name and cell, both sorted. `distinct`: no address
+    stands twice at a port."""
 
     ports: tuple[tuple[str, tuple[SourceCell, ...]], ...] = ()
+    distinct: bool = True
 
 
 class Dropped(NamedTuple):

@@ -1,6 +1,7 @@
 """Cells: the endpoints of a service port that no rule can tell apart, over all that lists them; each address on a network once (rule
 10)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import attrgetter
@@ -40,6 +41,7 @@ from steersman.registry.services import port_numbered
 
 _ADDRESS = attrgetter("address")
 _PLACE = attrgetter("address", "port")
+_WEIGHT = attrgetter("weight")
 
 
 class _Piece(NamedTuple):
@@ -49,30 +51,33 @@ class _Piece(NamedTuple):
     port_name: str
     service: ObjectKey
     cell: SourceCell
+    distinct: bool
 
 
 def source_cells(read: Reader, source: ObjectRef) -> SourceCells:
     """One source's endpoints by port and cell, each sorted by (address, port). A pod that is listed twice counts once, the healthier
     entry."""
-    return SourceCells(ports=tuple((name, tuple(_grouped(endpoints))) for name, endpoints in endpoints_from(read, source).ports))
+    ports = []
+    distinct = True
+    for name, endpoints in endpoints_from(read, source).ports:
+        alone = len(set(map(_ADDRESS, endpoints))) == len(endpoints)
+        ports.append((name, tuple(_grouped(endpoints, alone=alone))))
+        distinct = distinct and alone
+    return SourceCells(ports=tuple(ports), distinct=distinct)
 
 
-def _grouped(endpoints: tuple[Endpoint, ...]) -> Iterator[SourceCell]:
-    by_object: dict[int, list[Endpoint]] = {}
+def _grouped(endpoints: tuple[Endpoint, ...], *, alone: bool) -> Iterator[SourceCell]:
+    """`alone`: no address stands twice."""
+    by_object: defaultdict[int, list[Endpoint]] = defaultdict(list)
     for endpoint in endpoints:
-        name = id(endpoint.traits)
-        if name in by_object:
-            by_object[name].append(endpoint)
-        else:
-            by_object[name] = [endpoint]
+        by_object[id(endpoint.traits)].append(endpoint)
     by_traits: dict[Traits, list[Endpoint]] = {}
     for group in by_object.values():
         by_traits.setdefault(group[0].traits, []).extend(group)
     for traits, group in sorted(by_traits.items()):
-        alone = len({endpoint.address for endpoint in group}) == len(group)
         group.sort(key=_ADDRESS if alone else _PLACE)
         kept = group if alone else _once(group)
-        yield SourceCell(traits, sum([endpoint.weight for endpoint in kept]), tuple(kept))
+        yield SourceCell(traits, sum(map(_WEIGHT, kept)), tuple(kept))
 
 
 def _once(group: list[Endpoint]) -> list[Endpoint]:
@@ -98,7 +103,7 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
                 _settle(read, group, dropped, duplicates)
     weights: dict[Traits, int] = {}
     sources: dict[Traits, list[tuple[ObjectRef, str]]] = {}
-    for source, port_name, _, cell in pieces:
+    for source, port_name, _, cell, _ in pieces:
         traits = cell.traits
         if traits in weights:
             weights[traits] += cell.weight
@@ -135,14 +140,18 @@ def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:
         if port is None:
             continue
         for source in read(ENDPOINT_SOURCES, found):
-            for name, cells in read(SOURCE_CELLS, source).ports:
+            contributed = read(SOURCE_CELLS, source)
+            for name, cells in contributed.ports:
                 if name == port.name:
                     for cell in cells:
-                        yield _Piece(source, name, found, cell)
+                        yield _Piece(source, name, found, cell, contributed.distinct)
 
 
 def _disjoint(group: list[_Piece]) -> bool:
-    """Whether no address stands twice; by sets alone, as nearly always none does."""
+    """Whether no address stands twice; by sets alone, as nearly always none does. Of one source that is known."""
+    first = group[0] if group else None
+    if first is None or (first.distinct and all(piece.source is first.source for piece in group)):
+        return True
     union: set[str] = set()
     union.update(*[piece.cell.addresses for piece in group])
     return len(union) == sum([len(piece.cell.endpoints) for piece in group])

@@ -150,9 +150,7 @@ SLICES_OF_FAMILY: Index[FamilyKey, ObjectKey] = Index(
 SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
     "endpointslices.listing",
     SLICES,
-    lambda piece: tuple(
-        ClusterAddress(piece.key.cluster, endpoint.address) for endpoint in piece.endpoints if not endpoint.pod and not endpoint.flaw
-    ),
+    lambda piece: [ClusterAddress(piece.key.cluster, entry.address) for entry in piece.endpoints if not entry.pod and not entry.flaw],
 )
 """By the address of an entry that names no Pod; those that name one are found by it."""
 PODS_AT: Index[str, ObjectKey] = Index("pods.at", PODS, lambda pod: pod.ips if pod.active else ())

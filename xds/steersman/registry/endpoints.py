@@ -101,18 +101,18 @@ def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     piece = read(SLICES, key)
     if piece is None or not candidates.ports:
         return NOTHING
-    conditions = [listed.conditions for listed in piece.endpoints]
+    entries = piece.endpoints
+    unready = [number for number, entry in enumerate(entries) if not entry.conditions.ready]
     ports = []
     unusable: list[Unusable] = []
     for name, at_port in candidates.ports:
-        judged = [
-            candidate if said.ready else _judged(candidate, name, said, session=candidates.session)
-            for candidate, said in zip(at_port, conditions, strict=True)
-        ]
-        found = tuple([one for one in judged if isinstance(one, Endpoint)])
+        judged = list(at_port)
+        for number in unready:
+            judged[number] = _judged(at_port[number], name, entries[number].conditions, session=candidates.session)
+        found = tuple([one for one in judged if type(one) is Endpoint])
         ports.append((name, found))
         if len(found) < len(judged):
-            unusable.extend([one for one in judged if isinstance(one, Unusable)])
+            unusable.extend([one for one in judged if type(one) is Unusable])
     whole = tuple(ports)
     if whole == candidates.ports:  # all are endpoints as they stand, as nearly always: one value then, not two
         whole = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)

@@ -4,6 +4,8 @@ Of a hundred entries one changes at a time: those that are written as they were 
 """
 
 from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from sys import intern
 from typing import NamedTuple
 
@@ -91,34 +93,47 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
 
 def _endpoints(written: list[msgspec.Raw], family: IPFamily, report: Report, past: Past) -> tuple[tuple[SliceEndpoint, ...], bytes]:
     """The rows of the entries, and the digests of these."""
-    digests = array("q", map(hash, map(bytes, written)))
-    same_family = past.value is not None and past.value.family is family
-    rows: list[SliceEndpoint | None] = _as_before(digests, past) if same_family else [None] * len(written)
-    for number, row in enumerate(rows):
-        if row is None:
-            said = len(report)
-            rows[number] = _endpoint(number, _shape_of(number, written[number]), family, report)
-            if len(report) > said:
-                digests[number] = _UNKNOWN
+    digests = array("q", list(map(hash, map(bytes, written))))
+    rows: list[SliceEndpoint | None] = [None] * len(written)
+    unread: Sequence[int] = range(len(written))
+    if past.value is not None and past.value.family is family:
+        rows, unread = _as_before(digests, past)
+    for number in unread:
+        said = len(report)
+        rows[number] = _endpoint(number, _shape_of(number, written[number]), family, report)
+        if len(report) > said:
+            digests[number] = _UNKNOWN
     return tuple(rows), digests.tobytes()  # type: ignore[arg-type]  # none is None any more
 
 
-def _as_before(digests: "array[int]", past: Past) -> list[SliceEndpoint | None]:
-    """The rows of before of what is written as it was; None for what isn't."""
+def _as_before(digests: "array[int]", past: Past) -> tuple[list[SliceEndpoint | None], Sequence[int]]:
+    """The rows of before of what is written as it was, None for what isn't; and the places of the latter."""
     assert past.value is not None
-    before = array("q", past.digests)
     there = past.value.endpoints
-    rows: list[SliceEndpoint | None] = [
-        row if digest == old and old else None for digest, old, row in zip(digests, before, there, strict=False)
-    ]
-    rows += [None] * (len(digests) - len(rows))
-    if len([row for row in rows if row is None]) > 1:  # something has gone, and others have moved up
-        known: dict[int, SliceEndpoint | None] = dict(zip(before, there, strict=True))
-        known[_UNKNOWN] = None
-        rows = [known.get(digest) for digest in digests]
-    return rows
+    both = min(len(digests), len(there))
+    changed = [*islice(_differing(digests.tobytes(), past.digests, both), 2), *range(both, len(digests))]
+    if len(changed) <= 1:  # nearly always
+        rows: list[SliceEndpoint | None] = [*there[:both], *(None for _ in range(both, len(digests)))]
+        for number in changed:
+            rows[number] = None
+        return rows, changed
+    known: dict[int, SliceEndpoint | None] = dict(zip(array("q", past.digests), there, strict=True))
+    known[_UNKNOWN] = None  # something has gone, and others have moved up
+    rows = [known.get(digest) for digest in digests]
+    return rows, [number for number, row in enumerate(rows) if row is None]
 
 
+def _differing(now: bytes, before: bytes, count: int) -> Iterator[int]:
+    """Which of the first digests aren't the same, the last of them first. Compared all at once: one by one takes three times as long."""
+    size = _DIGEST_BYTES * count
+    differs = int.from_bytes(now[:size], "little") ^ int.from_bytes(before[:size], "little")
+    while differs:
+        place = (differs.bit_length() - 1) // _DIGEST_BITS
+        yield place
+        differs &= (1 << _DIGEST_BITS * place) - 1
+
+
+_DIGEST_BYTES, _DIGEST_BITS = 8, 64
 _UNKNOWN = 0
 
 
