@@ -198,6 +198,16 @@ def test_a_pod_that_its_slice_names_no_longer_is_held_no_longer() -> None:
     assert api.holds()["web"].count == 3
 
 
+def test_a_pod_is_not_held_for_the_sake_of_a_service_that_is_not() -> None:
+    api = synced()
+    api.deletes(Kind.SERVICE, "web")
+    api.lists(Kind.POD)
+    api.trouble()
+    api.lists(SLICE, piece("a", *ALL[1:3]), piece("b", *ALL[3:], ALL[0]))
+    api.later(HOLD)
+    assert api.is_as_listed()
+
+
 def test_pods_that_a_list_lacks_are_gone_where_services_keep_enough() -> None:
     api = synced()
     api.lists(Kind.POD, *PODS[:3])

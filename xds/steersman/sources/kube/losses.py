@@ -123,12 +123,13 @@ class Losses:
                 self._stands_behind(pod_of(doubted.key, endpoint), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
-        """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much."""
+        """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as it
+        is decided that it is held."""
         settled = list(doubted.settled_by(piece))
         if not settled:
             return
         listed = {endpoint.address: endpoint for endpoint in piece.endpoints}
-        for address in settled:
+        for address in settled if doubted.since else ():
             held, there = doubted.at(address), listed.get(address)
             if held is not None and there is not None and there.pod == held.pod and is_up(there):
                 pod = pod_of(doubted.key, held)
