@@ -438,6 +438,17 @@ def test_a_slice_with_other_ports_is_another() -> None:
     assert api.held() == {key("a"): ["10.0.3.1", "10.0.3.2"], key("b"): ALL[3:]}
 
 
+def test_a_pod_of_a_slice_with_other_ports_is_held_no_longer_than_its_endpoint() -> None:
+    api = synced()
+    api.lists(Kind.POD)
+    api.lists(SLICE, piece("b", ALL[0], port=9090))
+    api.lists(SLICE)
+    assert api.held() == {key("a"): ALL[1:3], key("b"): [ALL[0]]}
+    assert (Kind.POD, key("web-4")) not in api.told.values
+    api.later(HOLD)
+    assert api.is_as_listed()
+
+
 def test_a_pod_that_is_deleted_goes_or_moves_is_held_no_longer() -> None:
     api = synced()
     api.lists(SLICE)

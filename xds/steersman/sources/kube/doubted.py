@@ -70,23 +70,23 @@ class Doubted:
         """How many fewer endpoints the Service has, as the API says, than it had: what was replaced by others isn't missing."""
         return self.before - self.up + sum(self.gone.values())
 
-    def add(self, piece: EndpointSlice, endpoint: SliceEndpoint) -> bool:
-        """Holds an endpoint as this slice listed it; False where one at its address is held already."""
-        if endpoint.address in self._addresses:
-            return False
+    def outdated_by(self, piece: EndpointSlice) -> list[str]:
+        """The addresses at which endpoints are held of this slice with other ports than it had last."""
+        held = self.pieces.get(piece.key)
+        if held is None or (held.slice.ports == piece.ports and held.slice.family is piece.family):
+            return []
+        return list(held.endpoints)
+
+    def add(self, piece: EndpointSlice, endpoint: SliceEndpoint) -> None:
+        """Holds an endpoint as this slice listed it. None is held at its address, and none is outdated by the slice."""
         held = self.pieces.get(piece.key)
         if held is None:
-            held = self.pieces[piece.key] = _Piece(piece)
-        elif held.slice.ports != piece.ports or held.slice.family is not piece.family:  # what was held before had other ports
-            for address in list(held.endpoints):
-                self.drop(address)
             held = self.pieces[piece.key] = _Piece(piece)
         held.endpoints[endpoint.address] = endpoint
         self._addresses[endpoint.address] = piece.key
         if endpoint.pod:
             self._pods[endpoint.pod, piece.family] = endpoint.address
         self.pending.add(endpoint.address)
-        return True
 
     def drop(self, address: str) -> ObjectKey:
         """No longer holds what is held at this address; the key of its slice."""

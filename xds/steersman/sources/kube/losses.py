@@ -66,7 +66,7 @@ class Losses:
             doubted.since, doubted.why = held.since, held.why
             for piece in held.pieces.values():
                 for endpoint in piece.endpoints.values():
-                    self._hold(doubted, piece.slice, endpoint)
+                    self._hold(doubted, piece.slice, endpoint, now)
                 self._show(service, (piece.slice.key,), now)
                 yield
             doubted.pending &= held.pending
@@ -109,18 +109,22 @@ class Losses:
             self._settle(doubted, piece, now)
         for endpoint in losses:
             assert before is not None
-            self._hold(doubted, before, endpoint)
+            self._hold(doubted, before, endpoint, now)
         if before is not None and doubted.gone:
             self._unlist(doubted, before, piece, now)
         self._show(service, {one.key for one in (before, piece) if one is not None}, now)
         doubted.unbelieved = True
         self._touched.add(service)
 
-    def _hold(self, doubted: Doubted, piece: EndpointSlice, endpoint: SliceEndpoint) -> None:
-        if doubted.add(piece, endpoint):
-            self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted)
-            if endpoint.pod:
-                self._stands_behind(pod_of(doubted.key, endpoint), doubted)
+    def _hold(self, doubted: Doubted, piece: EndpointSlice, endpoint: SliceEndpoint, now: float) -> None:
+        if doubted.at(endpoint.address) is not None:
+            return
+        if outdated := doubted.outdated_by(piece):
+            self._drop(doubted, outdated, now)
+        doubted.add(piece, endpoint)
+        self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted)
+        if endpoint.pod:
+            self._stands_behind(pod_of(doubted.key, endpoint), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
         """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as it
