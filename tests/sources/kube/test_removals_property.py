@@ -175,6 +175,16 @@ def kept(api: Guarded, hold: HeldRemoval, before: list[EndpointSlice]) -> None:
             assert one.address in still or reshaped or told or gone or moved or taken, f"{short(one)} is held no longer"
 
 
+def test_a_restart_while_a_list_is_told_again_that_lacks_nothing() -> None:
+    api = Guarded(0.0, 1)
+    api.sync(*(one for objects in FIRST.values() for one in objects))
+    api.begins(Kind.NAMESPACE)
+    api.deletes(Kind.NAMESPACE, "n1")
+    api.puts(Namespace(key=key("n1")))
+    api.restarts()
+    check(api)
+
+
 def test_a_release_while_a_list_is_told_does_not_forget_what_that_may_lack() -> None:
     api = Guarded(0.0, 1)
     api.sync(*(one for objects in FIRST.values() for one in objects))

@@ -177,7 +177,7 @@ class RemovalGuard:
                 self._losses.services.add(key)
             yield
         yield from self._losses.go_on(before._losses, now)
-        for kind in self._withheld.absent:
+        for kind in list(self._withheld.absent):
             self._absence_changed(kind, BACK)
 
     def begin(self, kind: Kind, objects: int) -> None:
