@@ -9,7 +9,7 @@ from steersman.model.mesh import ObjectRef
 from steersman.model.objects import EndpointSlice, Kind, Namespace, Pod, Service, SliceEndpoint, SlicePort
 from steersman.model.removals import HeldRemoval, slice_held
 from steersman.settings import RemovalGuardSettings
-from steersman.sources.contents import run
+from steersman.sources.contents import Steps, run
 from steersman.sources.kube.removals import RemovalGuard
 from tests.sources.listening import Listener
 
@@ -83,8 +83,7 @@ class Guarded:
         """The list is over: what it had not is gone."""
         for gone in self.api[kind].keys() - set(listed):
             self.deletes(kind, gone.name)
-        run(self.guard.complete(kind, len(self.api[kind]), self.now))
-        self._hear()
+        self.performs(str(kind), self.guard.complete(kind, len(self.api[kind]), self.now))
 
     def puts(self, *objects: Any) -> None:
         """Events, or a part of a list."""
@@ -109,11 +108,14 @@ class Guarded:
 
     def later(self, seconds: float) -> None:
         self.now += seconds
-        run(self.guard.expire(self.now))
-        self._hear()
+        self.performs("expire", self.guard.expire(self.now))
 
     def releases(self, service: str = "") -> None:
-        run(self.guard.release(key(service) if service else None, self.now))
+        self.performs("release", self.guard.release(key(service) if service else None, self.now))
+
+    def performs(self, who: str, steps: Steps[None]) -> None:
+        """What the guard does in steps. `who`: the task that does; each does one thing at a time."""
+        run(steps)
         self._hear()
 
     def replaced(self) -> None:

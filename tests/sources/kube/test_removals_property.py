@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from steersman.model.objects import EndpointSlice, Kind, Namespace, Service
 from steersman.model.removals import HeldRemoval, slice_held
+from steersman.sources.contents import Steps, run
 from steersman.sources.kube.doubted import is_up
-from tests.sources.kube.guarded import GRACE, HOLD, Guarded, key, piece, pod, short
+from tests.sources.kube.guarded import GRACE, HOLD, Guarded, key, kind_of, piece, pod, short
 from tests.support.examples import examples
 
 SERVICES = ("web", "db")
@@ -118,6 +119,79 @@ def test_whatever_is_told_ends_as_a_fresh_list_and_nothing_is_held_that_is_anoth
             api.completes(kind, api.api[kind])
     api.later(HOLD)
     check(api)
+    assert api.is_as_listed()
+
+
+class Interleaved(Guarded):
+    """What takes several steps goes on while other things happen: so many steps at a time."""
+
+    def __init__(self, share: float, at_least: int, pace: int) -> None:
+        self.under_way: dict[str, Steps[None]] = {}
+        self.pace = pace
+        super().__init__(share, at_least)
+
+    def performs(self, who: str, steps: Steps[None]) -> None:
+        self.finishes(who)
+        self.under_way[who] = steps
+        self.goes_on()
+
+    def goes_on(self) -> None:
+        for who, steps in list(self.under_way.items()):
+            for _ in range(self.pace):
+                if next(steps, self) is self:
+                    del self.under_way[who]
+                    break
+            self._hear()
+
+    def finishes(self, *who: str) -> None:
+        for one in who or list(self.under_way):
+            if one in self.under_way:
+                run(self.under_way.pop(one))
+        self._hear()
+
+    def begins(self, kind: Kind) -> None:
+        self.finishes(str(kind))
+        super().begins(kind)
+
+    def puts(self, *objects: Any) -> None:
+        for one in objects:
+            self.finishes(str(kind_of(one)))
+            super().puts(one)
+            self.goes_on()
+
+    def deletes(self, kind: Kind, *names: str) -> None:
+        for name in names:
+            self.finishes(str(kind))
+            super().deletes(kind, name)
+            self.goes_on()
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(
+    share=st.sampled_from([0.0, 0.5]),
+    at_least=st.sampled_from([1, 3]),
+    pace=st.integers(1, 4),
+    happened=st.lists(steps().filter(lambda step: step[0] != "restarts"), max_size=40),
+)
+def test_whatever_happens_while_the_guard_pauses_it_ends_as_a_fresh_list(
+    share: float, at_least: int, pace: int, happened: list[tuple[str, Callable[[Guarded], None]]]
+) -> None:
+    api = Interleaved(share, at_least, pace)
+    api.sync(*(one for objects in FIRST.values() for one in objects))
+    for _, step in happened:
+        step(api)
+        api.goes_on()
+    api.well()
+    for kind in NAMES:
+        if kind in api.guard._retold:
+            api.completes(kind, api.api[kind])
+    api.finishes()
+    check(api)
+    api.later(HOLD)
+    api.finishes()
+    check(api)
+    api.later(1.0)
+    api.finishes()
     assert api.is_as_listed()
 
 

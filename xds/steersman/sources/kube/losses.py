@@ -127,8 +127,8 @@ class Losses:
             self._stands_behind(pod_of(doubted.key, endpoint), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
-        """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as it
-        is decided that it is held."""
+        """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as
+        it is decided that it is held."""
         settled = list(doubted.settled_by(piece))
         if not settled:
             return
