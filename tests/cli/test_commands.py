@@ -5,7 +5,6 @@ import json
 import os
 import re
 import resource
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import yaml
 from steersman import __version__
 from steersman.cli import COMMANDS, _parser, main
 from tests.cli.conftest import inline, steersman
+from tests.support.live import SERVER
+from tests.support.running import free_port
 
 NAMES = (
     "serve",
@@ -123,19 +124,12 @@ async def test_the_server_in_the_environment_is_checked_as_well() -> None:
     assert "$STEERSMAN_SERVER: got 'nowhere', expected HOST:PORT" in ran.err
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("args", [("clusters",), ("proxies",), ("proxy-config", "cluster", "x"), ("explain", "x", "y")])
 async def test_a_server_that_is_not_there_exits_1_and_says_what_to_check(args: tuple[str, ...]) -> None:
-    port = free_port()
-    ran = await steersman(*args, "--server", f"127.0.0.1:{port}")
+    server = f"{SERVER}:{free_port(SERVER)}"
+    ran = await steersman(*args, "--server", server)
     assert (ran.code, ran.out) == (1, "")
-    assert f"no Steersman answers at 127.0.0.1:{port}" in ran.err
+    assert f"no Steersman answers at {server}" in ran.err
     assert "Check that `steersman serve` runs" in ran.err
 
 

@@ -21,6 +21,7 @@ from google.protobuf import json_format
 from steersman import names
 from steersman.admin.protojson import as_dict, message_of
 from tests.cli.conftest import OBJECTS, Ran, inline
+from tests.support.live import SERVER, free_ports
 
 NODE = {"id": "sidecar~10.0.0.7~web-1.demo~cluster.local", "metadata": {"CLUSTER_ID": "east"}, "user_agent_name": "test"}
 
@@ -32,19 +33,11 @@ class Config(NamedTuple):
     inspect: str
 
 
-def three_ports() -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     (tmp_path / "east").mkdir()
     (tmp_path / "east" / "objects.yaml").write_text(OBJECTS)
-    xds, admin, inspect = (f"127.0.0.1:{port}" for port in three_ports())
+    xds, admin, inspect = (f"{SERVER}:{port}" for port in free_ports(SERVER, 3))
     file = tmp_path / "steersman.yaml"
     file.write_text(
         f"clusters: [{{name: east, files: east}}]\n"

@@ -18,9 +18,12 @@ from steersman.server.refusals import Refusals
 from steersman.server.transport import XDSServer
 from steersman.settings import Address, XDSSettings
 from steersman.snapshot.table import Table
+from tests.support.running import loopback
 from tests.support.xds import Mesh
 
 T = TypeVar("T")
+HOST = loopback(252)
+"""Where nobody else takes the port of a server that will come back to it."""
 
 
 class Place:
@@ -106,7 +109,7 @@ class StaticServer:
 async def static_server(
     mesh: Mesh | Serving,
     *,
-    host: str = "127.0.0.1",
+    host: str = HOST,
     port: int = 0,
     insecure_secrets: bool = False,
     ack_deadline: float = PATIENCE.ack,
@@ -123,7 +126,7 @@ async def static_server(
     bound = await server.start()
     telling = asyncio.create_task(serving.refusals.run())
     try:
-        yield StaticServer(serving.mesh, serving, server, counters, loads, f"127.0.0.1:{bound}")
+        yield StaticServer(serving.mesh, serving, server, counters, loads, f"{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}")
     finally:
         telling.cancel()
         await server.stop()

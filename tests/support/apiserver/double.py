@@ -13,11 +13,13 @@ from tests.support.apiserver.kinds import Object
 from tests.support.apiserver.server import Access, Manners, Request, Script, Server
 from tests.support.apiserver.store import Store
 from tests.support.apiserver.tls import ClusterCA
+from tests.support.running import loopback
 
 T = TypeVar("T")
 TOKEN = "the-first-token"
 _seeds = itertools.count(1)
-ADDRESS = "127.0.0.1"
+ADDRESS = loopback(251)
+"""Where nobody else takes the port while nothing listens at it."""
 
 
 class Double:

@@ -6,11 +6,10 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Self
 
-ADDRESS = "127.0.0.1"
-
 
 class Link:
-    """Passes on what comes, in a thread of its own. `url`: where clients find the server at the other end."""
+    """Passes on what comes, in a thread of its own. `url`: where clients find the server at the other end, at that one's address: its
+    certificate is for it."""
 
     def __init__(self, address: str, port: int) -> None:
         self._target = address, port
@@ -33,7 +32,7 @@ class Link:
 
     @property
     def url(self) -> str:
-        return f"https://{ADDRESS}:{self.port}"
+        return f"https://{self._target[0]}:{self.port}"
 
     def cut(self) -> None:
         """Connections end, and new ones do at once."""
@@ -60,7 +59,7 @@ class Link:
 
     async def _listen(self) -> None:
         self._flowing.set()
-        self._server = await asyncio.start_server(self._connected, ADDRESS, 0)
+        self._server = await asyncio.start_server(self._connected, self._target[0], 0)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def _close(self) -> None:
