@@ -424,6 +424,16 @@ def test_what_the_api_lists_anew_is_what_it_says(listed: str) -> None:
     assert api.held()[key("b")] == ALL[4:]
 
 
+def test_a_pod_of_two_addresses_that_is_listed_elsewhere_is_held_at_neither() -> None:
+    for first in (False, True):
+        two = ["10.0.0.4=web-4", "10.0.7.7=web-4"]
+        api = Guarded().sync(WEB, piece("a", *(two if first else two[::-1]), *ALL[4:]), pod("web-4"), *PODS[4:])
+        api.lists(SLICE)
+        assert len(api.held()[key("a")]) == 4
+        api.puts(piece("c", "10.0.8.8=web-4"))
+        assert api.held() == {key("a"): ALL[4:]}
+
+
 def test_a_pod_is_listed_once_for_each_family() -> None:
     api = synced(piece("v6", "fd00::4=web-4", family=IPFamily.IPV6))
     api.lists(SLICE, piece("v6", "fd00::4=web-4", family=IPFamily.IPV6))

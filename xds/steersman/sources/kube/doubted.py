@@ -59,7 +59,7 @@ class Doubted:
         self.gone: dict[ObjectKey, int] = {}
         self.unbelieved = True
         self._addresses: dict[str, ObjectKey] = {}
-        self._pods: dict[tuple[str, IPFamily], str] = {}
+        self._pods: dict[tuple[str, IPFamily], tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         """Endpoints that are lost and shown all the same."""
@@ -85,7 +85,8 @@ class Doubted:
         held.endpoints[endpoint.address] = endpoint
         self._addresses[endpoint.address] = piece.key
         if endpoint.pod:
-            self._pods[endpoint.pod, piece.family] = endpoint.address
+            of = endpoint.pod, piece.family
+            self._pods[of] = (*self._pods.get(of, ()), endpoint.address)
         self.pending.add(endpoint.address)
 
     def drop(self, address: str) -> ObjectKey:
@@ -94,7 +95,9 @@ class Doubted:
         piece = self.pieces[key]
         endpoint = piece.endpoints.pop(address)
         if endpoint.pod:
-            self._pods.pop((endpoint.pod, piece.slice.family), None)
+            left = tuple(one for one in self._pods.pop((endpoint.pod, piece.slice.family)) if one != address)
+            if left:
+                self._pods[endpoint.pod, piece.slice.family] = left
         if not piece.endpoints:
             del self.pieces[key]
         self.pending.discard(address)
@@ -107,7 +110,7 @@ class Doubted:
 
     def of_pod(self, pod: str) -> list[str]:
         """The addresses at which a pod is held."""
-        return [address for family in IPFamily if (address := self._pods.get((pod, family))) is not None]
+        return [address for family in IPFamily for address in self._pods.get((pod, family), ())]
 
     def needs(self, pod: ObjectKey) -> bool:
         """Whether what is shown of the Service names this Pod, which the API no longer does."""
@@ -122,9 +125,9 @@ class Doubted:
             held = self.at(listed.address)
             if held is not None and not _is_lost(held, listed):
                 yield listed.address
-            moved = self._pods.get((listed.pod, piece.family)) if listed.pod else None
-            if moved is not None and moved != listed.address:
-                yield moved
+            for moved in self._pods.get((listed.pod, piece.family), ()) if listed.pod else ():
+                if moved != listed.address:
+                    yield moved
 
     def pending_of(self, key: ObjectKey) -> list[str]:
         """The addresses of which it isn't decided, of what this slice listed."""

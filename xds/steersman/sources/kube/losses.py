@@ -129,7 +129,7 @@ class Losses:
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
         """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as
         it is decided that it is held."""
-        settled = list(doubted.settled_by(piece))
+        settled = dict.fromkeys(doubted.settled_by(piece))
         if not settled:
             return
         listed = {endpoint.address: endpoint for endpoint in piece.endpoints}
