@@ -124,7 +124,23 @@ class EndpointPlace(Row, frozen=True, kw_only=True, array_like=True):
     flaw: str = ""
 
 
-class SliceEndpoint(Row, frozen=True, kw_only=True):
+@lru_cache(maxsize=1 << 14)
+def endpoint_place(node: str, zone: str, flaw: str = "") -> EndpointPlace:
+    """Equal ones are one object."""
+    return EndpointPlace(node=intern(node), zone=intern(zone), flaw=flaw)
+
+
+@lru_cache(maxsize=8)
+def endpoint_conditions(ready: bool, serving: bool, terminating: bool) -> EndpointConditions:
+    """Equal ones are one object."""
+    return EndpointConditions(ready=ready, serving=serving, terminating=terminating)
+
+
+READY = endpoint_conditions(True, True, False)
+"""Of nearly all entries."""
+
+
+class SliceEndpoint(Row, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). `pod` is targetRef's name, of a
     Pod, or "". An address with a flaw is kept as written; its source has reported it.
 
@@ -133,8 +149,8 @@ class SliceEndpoint(Row, frozen=True, kw_only=True):
 
     address: str
     pod: str = ""
-    place: EndpointPlace = EndpointPlace()
-    conditions: EndpointConditions = EndpointConditions()
+    place: EndpointPlace = endpoint_place("", "")
+    conditions: EndpointConditions = READY
 
     @classmethod
     def of(
@@ -164,18 +180,6 @@ class SliceEndpoint(Row, frozen=True, kw_only=True):
     @property
     def flaw(self) -> str:
         return self.place.flaw
-
-
-@lru_cache(maxsize=1 << 14)
-def endpoint_place(node: str, zone: str, flaw: str = "") -> EndpointPlace:
-    """Equal ones are one object."""
-    return EndpointPlace(node=intern(node), zone=intern(zone), flaw=flaw)
-
-
-@lru_cache(maxsize=8)
-def endpoint_conditions(ready: bool, serving: bool, terminating: bool) -> EndpointConditions:
-    """Equal ones are one object."""
-    return EndpointConditions(ready=ready, serving=serving, terminating=terminating)
 
 
 class EndpointSlice(Row, frozen=True, kw_only=True):

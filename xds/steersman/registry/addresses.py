@@ -38,7 +38,11 @@ def canonical_family(text: str) -> IPFamily | None:
         packed = inet_pton(AF_INET, text)
     except (OSError, ValueError):
         return None
-    return IPFamily.IPV4 if 0 < packed[0] < 224 or _is_host_v4(packed) else None
+    return _V4 if 0 < packed[0] < 224 or _is_host_v4(packed) else None
+
+
+_V4 = IPFamily.IPV4
+"""To look a member up in its enum takes as long as all else of this."""
 
 
 @lru_cache(maxsize=1 << 14)

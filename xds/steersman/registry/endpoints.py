@@ -179,6 +179,7 @@ def _slice_entries(read: Reader, key: ObjectKey, members: SliceMembers, placing:
     cluster, namespace = key.cluster, key.namespace
     simple = not placing.twins and not read(CIDR_NETWORKS, "")
     shared: dict[tuple[object, ...], Traits] = {}
+    node_local, first = placing.node_local, placing.first
     entries: list[_Entry] = []
     for address, pod, place in zip(members.addresses, members.pods, members.places, strict=True):
         known = read(WORKLOADS, ObjectKey(cluster, namespace, pod)) if pod else None
@@ -186,7 +187,7 @@ def _slice_entries(read: Reader, key: ObjectKey, members: SliceMembers, placing:
         if known is None or family is None or place.flaw or (place.zone and known.locality == _NO_LOCALITY):
             entries.append(_slice_entry(read, address, pod, place, known, source, placing))
             continue
-        alike = (known.locality, known.network, known.mtls, family, known.node if placing.node_local else "")
+        alike = (known.locality, known.network, known.mtls, family is first, known.node if node_local else "")  # enums hash slowly
         traits = shared.get(alike)
         if traits is None:
             traits = shared[alike] = placing.traits(known, family, Twin.ALONE)

@@ -14,7 +14,15 @@ import msgspec
 from steersman.errors import InvalidObject
 from steersman.model.facts import Severity
 from steersman.model.ids import IPFamily, ObjectKey, canonical_ip
-from steersman.model.objects import EndpointConditions, EndpointSlice, SliceEndpoint, SlicePort, endpoint_conditions, endpoint_place
+from steersman.model.objects import (
+    READY,
+    EndpointConditions,
+    EndpointSlice,
+    SliceEndpoint,
+    SlicePort,
+    endpoint_conditions,
+    endpoint_place,
+)
 from steersman.sources import shapes
 from steersman.sources.report import Report
 from steersman.sources.service import bad_address
@@ -154,11 +162,8 @@ def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report
         address=address,
         pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
         place=endpoint_place(shape.node_name or "", shape.zone or "", flaw),
-        conditions=_READY if conditions is None else _conditions(conditions),
+        conditions=READY if conditions is None else _conditions(conditions),
     )
-
-
-_READY = endpoint_conditions(True, True, False)
 
 
 def _conditions(written: shapes.Conditions) -> EndpointConditions:

@@ -16,6 +16,7 @@ import msgspec
 
 from steersman.model.ids import ClusterID, Labels, ObjectKey, labels_of
 from steersman.model.objects import (
+    READY,
     EndpointSlice,
     Gateway,
     Kind,
@@ -210,7 +211,8 @@ def shared(row: Any) -> Any:
             for endpoint in row.endpoints:
                 place, conditions = endpoint.place, endpoint.conditions
                 _set(endpoint, "place", endpoint_place(place.node, place.zone, place.flaw))
-                _set(endpoint, "conditions", endpoint_conditions(conditions.ready, conditions.serving, conditions.terminating))
+                if conditions is not READY:
+                    _set(endpoint, "conditions", endpoint_conditions(conditions.ready, conditions.serving, conditions.terminating))
         case Pod():
             _set(row, "labels", _labels(row.labels))
             _set(row, "node", intern(row.node))
