@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,24 @@ async def test_a_plugin_that_hangs_is_killed_when_its_cluster_is_given_up(double
     await asyncio.wait([waiting], timeout=5)
     assert waiting.cancelled()
     assert await asyncio.to_thread(all_gone, numbers)
+
+
+def children() -> str:
+    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+
+
+@pytest.mark.parametrize("rounds", range(8))
+async def test_a_plugin_that_has_just_been_started_is_killed_with_its_children_as_well(tmp_path: Path, rounds: int) -> None:
+    """It runs before the event loop has heard of it; it is given up so many rounds of the loop later."""
+    before = children()
+    waiting = asyncio.create_task(exec_credential(hanging(tmp_path / "numbers"), CLUSTER, "the kubeconfig"))
+    while children() == before:  # noqa: ASYNC110 - each round counts
+        await asyncio.sleep(0)
+    numbers = started(tmp_path / "numbers", 2)
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting], timeout=5)
+    ended = waiting.cancelled()
+    assert await asyncio.to_thread(all_gone, numbers)
+    assert ended

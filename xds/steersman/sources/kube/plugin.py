@@ -71,8 +71,8 @@ def _info(version: str, cluster: Mapping[str, Any] | None) -> str:
 
 async def _run(arguments: list[str], environment: Mapping[str, str], command: Mapping[str, Any], place: str) -> tuple[int, bytes, bytes]:
     """The exit code, standard output and standard error."""
-    try:
-        process = await asyncio.create_subprocess_exec(
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
             *arguments,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -80,6 +80,14 @@ async def _run(arguments: list[str], environment: Mapping[str, str], command: Ma
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+    )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Were the start cancelled, asyncio would kill the plugin alone and wait, maybe for ever, for what that has started already.
+        with suppress(OSError):
+            await _killed(await starting)
+        raise
     except OSError as error:
         hint = str(command.get("installHint") or "").strip()
         raise BadKubeconfig(f"{place}: exec: {arguments[0]} can't be run: {error.strerror}{f'; {hint}' if hint else ''}") from error
@@ -87,11 +95,15 @@ async def _run(arguments: list[str], environment: Mapping[str, str], command: Ma
         said, complained = await process.communicate()
         return await process.wait(), said, complained
     except asyncio.CancelledError:
-        # The group bears the plugin's number until the last of them is gone, so that nobody else is met.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await _killed(process)
         raise
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """With its group, which bears the plugin's number until the last of them is gone, so that nobody else is met."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def _user(said: bytes, version: str, place: str) -> dict[str, str]:
