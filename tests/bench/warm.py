@@ -45,8 +45,8 @@ def run() -> Iterator[Figure]:
 async def _measured(watched: Watched) -> list[Figure]:
     gc.disable()  # as the server does until it is ready; what it does then has its own figure
     held = _followers()
-    at_once(_mirror(held, Kind.ENDPOINT_SLICE).restore(map(_kept, _slices()), "", 0.0))
-    at_once(_mirror(held, Kind.POD).restore(map(_kept, _pods()), "", 0.0))
+    at_once(_mirror(held, Kind.ENDPOINT_SLICE).restore(map(_kept, _slices()), "a file of before", 0.0))
+    at_once(_mirror(held, Kind.POD).restore(map(_kept, _pods()), "a file of before", 0.0))
     gc.freeze()
     written: dict[str, list[float]] = {"held": [], "cpu": [], "all": []}
     read: dict[str, list[float]] = {"held": [], "cpu": [], "all": []}
