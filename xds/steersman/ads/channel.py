@@ -315,7 +315,7 @@ class Channel:
         if self.lingering:
             self.lingering = {name: resource for name, resource in self.lingering.items() if name in self.dirty}
         if self.heartbeats is not None and batch.before is not None:
-            self.heartbeats.sends(batch.before, {**self.dirty, **self.waiting})
+            self.heartbeats.sends(batch.before, self.dirty, self.waiting)
         if self.type_url == EDS and (self.absent or batch.removed):
             self.absent = self.absent.difference(resource.name for resource in batch.resources) | self.names.intersection(batch.removed)
         return batch

@@ -47,12 +47,12 @@ class Heartbeats:
         """The client holds something that another server, or another stream, has sent: nobody knows how long it has to live."""
         self.at = now
 
-    def sends(self, before: Mapping[str, Held], unsaid: Mapping[str, Held]) -> None:
+    def sends(self, before: Mapping[str, Held], *unsaid: Mapping[str, Held]) -> None:
         """A response is made, of resources of which the client holds this; what is unsaid is for later."""
         self._before = before
         if self.followed:
             self._before = {name: self.followed.get(name, held) for name, held in before.items()}
-            self.followed = {name: held for name, held in self.followed.items() if unsaid.get(name) == ASKED}
+            self.followed = {name: held for name, held in self.followed.items() if any(known.get(name) == ASKED for known in unsaid)}
 
     def sent(self, now: float) -> None:
         """It goes out now."""

@@ -14,15 +14,7 @@ import msgspec
 from steersman.errors import InvalidObject
 from steersman.model.facts import Severity
 from steersman.model.ids import IPFamily, ObjectKey, canonical_ip
-from steersman.model.objects import (
-    READY,
-    EndpointConditions,
-    EndpointSlice,
-    SliceEndpoint,
-    SlicePort,
-    endpoint_conditions,
-    endpoint_place,
-)
+from steersman.model.objects import EndpointSlice, SliceEndpoint, SlicePort
 from steersman.sources import shapes
 from steersman.sources.report import Report
 from steersman.sources.service import bad_address
@@ -158,16 +150,16 @@ def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report
     address, flaw = _first_address(number, shape.addresses or [], family, report)
     conditions = shape.conditions
     target = shape.target_ref
-    return SliceEndpoint(
-        address=address,
+    return SliceEndpoint.of(
+        address,
         pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
-        place=endpoint_place(shape.node_name or "", shape.zone or "", flaw),
-        conditions=READY if conditions is None else _conditions(conditions),
+        node=shape.node_name or "",
+        zone=shape.zone or "",
+        flaw=flaw,
+        ready=conditions is None or conditions.ready is not False,
+        serving=conditions is None or conditions.serving is not False,
+        terminating=conditions is not None and conditions.terminating is True,
     )
-
-
-def _conditions(written: shapes.Conditions) -> EndpointConditions:
-    return endpoint_conditions(written.ready is not False, written.serving is not False, written.terminating is True)
 
 
 def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> tuple[str, str]:

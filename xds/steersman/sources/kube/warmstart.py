@@ -77,7 +77,7 @@ class WarmStart:
                 continue
             yield from mirror.restore(objects, place, now)
             if mirror.warm:
-                follower.reflector.remember()
+                follower.remember()
                 self._followed[section.kind] = section.followed
                 restored += mirror.warm
         if restored:
