@@ -7,6 +7,7 @@ from steersman.model.ids import ClusterID, SpiffeID
 from steersman.model.objects import Kind
 from steersman.registry.collections import LEAVES
 from steersman.resources.collections import LEAF_SECRETS, ROOT_SECRETS
+from steersman.resources.resource import of_private
 from steersman.resources.secrets import REDACTED, redacted
 from tests.support.mesh import Mesh
 from tests.support.pgv import problems
@@ -44,6 +45,14 @@ def test_a_leaf_signed_anew_is_another_version_and_the_same_one_is_not() -> None
     assert first is not None
     assert second is not None
     assert second.version != first.version
+
+
+def test_the_version_of_a_leaf_which_is_shown_to_everyone_is_no_key_to_it() -> None:
+    mesh = Mesh()
+    mesh.tell(signed())
+    secret = mesh.ask(LEAF_SECRETS, WHO)
+    assert secret is not None
+    assert secret == of_private("default", Secret.FromString(secret.body))
 
 
 def test_the_roots_are_pending_until_there_is_a_ca() -> None:

@@ -8,7 +8,7 @@ from steersman.graph import Reader
 from steersman.model.facts import LeafKey
 from steersman.names import SECRET_LEAF, SECRET_ROOT
 from steersman.registry.collections import LEAVES, ROOTS
-from steersman.resources.resource import Resource, of_message
+from steersman.resources.resource import Resource, of_message, of_private
 
 REDACTED = b"[redacted]"
 """What Envoy's own config_dump shows instead of a private key."""
@@ -20,7 +20,7 @@ def leaf_secret_of(read: Reader, key: LeafKey) -> Resource | None:
     if leaf is None:
         return None
     certificate = TlsCertificate(certificate_chain=DataSource(inline_bytes=leaf.chain), private_key=DataSource(inline_bytes=leaf.key))
-    return of_message(SECRET_LEAF, Secret(name=SECRET_LEAF, tls_certificate=certificate))
+    return of_private(SECRET_LEAF, Secret(name=SECRET_LEAF, tls_certificate=certificate))
 
 
 def root_secret_of(read: Reader, key: str) -> Resource | None:

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from enum import Enum
-from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+
+from xxhash import xxh3_64_intdigest
 
 from steersman.errors import InvalidObject
 from steersman.model.objects import Row
@@ -391,7 +392,7 @@ def resource_size(resource: Resource) -> int:
 
 def digest_of(name: str, version: str) -> int:
     """A 64-bit hash of one resource; that of a set is the sum, whatever order it is in."""
-    return int.from_bytes(blake2b(f"{name}\0{version}".encode(), digest_size=8).digest(), "little")
+    return xxh3_64_intdigest(f"{name}\0{version}".encode())
 
 
 def digest_of_all(resources: Iterable[Resource]) -> int:
