@@ -24,7 +24,7 @@ from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmfile import Kept
 from steersman.sources.kube.warmstart import WarmStart
 from steersman.sources.kube.warmstore import WarmDirectory
-from steersman.sources.pace import Pace
+from steersman.sources.pace import Leisure, Pace
 from tests.bench.figures import Figure
 from tests.bench.held import LONGEST, Watched
 from tests.support.mesh import MTLS, V4
@@ -49,12 +49,14 @@ async def _measured(watched: Watched) -> list[Figure]:
     at_once(_mirror(held, Kind.POD).restore(map(_kept, _pods()), "a file of before", 0.0))
     gc.freeze()
     written: dict[str, list[float]] = {"held": [], "cpu": [], "all": []}
+    leisurely: dict[str, list[float]] = {"held": [], "cpu": [], "all": []}
     read: dict[str, list[float]] = {"held": [], "cpu": [], "all": []}
     size = 0
     with TemporaryDirectory() as base:
         for _ in range(ROUNDS):
             directory = WarmDirectory(Path(base), 3600.0)
             warm = _warm(directory)
+            await _timed(watched, leisurely, warm.keep(held, "uid", time.time(), "synced", leisure=Leisure()))
             await _timed(watched, written, warm.keep(held, "uid", time.time(), "synced"))
             assert warm.store.complaint is None
             size = warm.store.bytes
@@ -66,7 +68,8 @@ async def _measured(watched: Watched) -> list[Figure]:
             gc.collect()
     whole = f"{SLICES} slices x {ENDPOINTS} endpoints and their pods"
     return [
-        *_figures(f"a warm file of {whole}, written", written),
+        *_figures(f"a warm file of {whole}, written at leisure", leisurely),
+        *_figures("the same, as at the end of a server", written),
         Figure(name="the same: its size", values=(size / MB,), unit="MB"),
         *_figures("the same, read into empty mirrors", read),
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from steersman.sources import pace
 from steersman.sources.contents import Steps
-from steersman.sources.pace import Pace
+from steersman.sources.pace import LEISURE, REST, Leisure, Pace
 
 
 def steps(done: list[str]) -> Steps[str]:
@@ -37,3 +37,26 @@ async def test_what_is_short_has_no_pause(monkeypatch: pytest.MonkeyPatch) -> No
     await steady.run(steps([]))
     assert await steady.run(steps(done), lambda: done.append("told")) == "all"
     assert done == ["a", "b", "c"]
+
+
+async def test_rests_of_what_is_done_at_leisure_get_shorter_so_that_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rests = 0.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        rests.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    leisure, piece = Leisure(), 0.001
+    while now < LEISURE:
+        now += piece
+        await leisure.rest()
+    assert rests[:10] == pytest.approx([REST] * 10, rel=0.02)
+    assert rests == sorted(rests, reverse=True)
+    assert rests[-1] < piece, "a piece a rest, of however many"
+    assert sum(rests) < LEISURE
+    now += LEISURE
+    await leisure.rest()
+    assert rests[-1] == 0

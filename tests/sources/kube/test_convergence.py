@@ -209,7 +209,7 @@ def warmed(*names: str, uid: str) -> Step:
         older = Mirror(EAST, resource("pods"))
         bodies = [pod(name, 99_000, uid=uid, ip="10.9.9.9") for name in names]
         run(older.take([Begin(), *(Put(msgspec.Raw(json.dumps(body).encode())) for body in bodies), Complete()], client.now))
-        run(client.mirror.restore(older.kept()[1], "east.warm", client.now))
+        run(client.mirror.restore(older.kept(), "east.warm", client.now))
         client.reflector.remember()
 
     return warm

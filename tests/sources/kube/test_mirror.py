@@ -153,8 +153,7 @@ def test_what_is_told_as_one_is_not_told_in_parts() -> None:
 def kept(name: str, version: int, *, uid: str = "", ip: str = "10.0.0.1") -> Kept:
     """As a warm file has it."""
     mirror = mirror_of(pod(name, version, uid=uid, ip=ip))
-    _, objects = mirror.kept()
-    return next(objects)
+    return next(mirror.kept())
 
 
 def restored(*objects: Kept) -> Mirror:

@@ -14,9 +14,10 @@ import pytest
 from steersman.model.clusters import ClusterState
 from steersman.model.ids import ClusterID
 from steersman.model.objects import Kind
+from steersman.sources.kube import warmstore
 from steersman.sources.kube.warmfile import FORMAT, Kept, Section
 from steersman.sources.kube.warmstore import WarmDirectory, WarmStore, header_of
-from steersman.sources.pace import Pace
+from steersman.sources.pace import Leisure, Pace
 from tests.support.mesh import pod
 
 EAST = ClusterID("east")
@@ -29,10 +30,12 @@ def directory(tmp_path: Path) -> WarmDirectory:
     return WarmDirectory(tmp_path / "state" / "warm", 24 * HOUR)
 
 
-async def write(store: WarmStore, *names: str, uid: str = "u", contact: float = NOW - 5, now: float = NOW) -> bool:
+async def write(
+    store: WarmStore, *names: str, uid: str = "u", contact: float = NOW - 5, now: float = NOW, leisure: Leisure | None = None
+) -> bool:
     objects = [Kept(f"u-{name}", "5", pod(store.cluster, name, "10.0.0.1")) for name in names]
     header = header_of(store, uid, contact, ClusterState.SYNCED, now)
-    return await store.write(header, [(Section(kind=Kind.POD, objects=len(objects), followed=contact), iter(objects))], Pace())
+    return await store.write(header, [(Section(kind=Kind.POD, followed=contact), iter(objects))], Pace(), leisure)
 
 
 async def read(store: WarmStore, uid: str = "", now: float = NOW) -> list[str] | None:
@@ -200,6 +203,19 @@ async def test_files_tell_whose_secret_they_are_of_without_being_read_whole(dire
     (directory.path / "other.warm").write_bytes(directory.file(ClusterID("west")).read_bytes())
     found = [(one.cluster, one.place) for one in directory.held_by(["east", "elsewhere"])]
     assert found == [("west", "Secret east/ns/west")]
+
+
+async def test_what_is_written_at_leisure_is_given_up_for_what_is_newer(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a server ends."""
+    monkeypatch.setattr(warmstore, "_AT_ONCE", 1)
+    store, names = directory.of(EAST), [str(number) for number in range(1000)]
+    earlier = asyncio.create_task(write(store, *names, leisure=Leisure()))
+    await asyncio.sleep(0)
+    assert await write(store, "a", "b")
+    assert not await earlier
+    assert (await read(store), store.complaint) == (["a", "b"], None)
+    assert await write(store, *names, leisure=Leisure())
+    assert await read(store) == names
 
 
 async def test_files_of_several_clusters_are_written_at_once(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

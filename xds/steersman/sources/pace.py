@@ -1,4 +1,4 @@
-"""Decoding in small steps, so that the rest of the event loop runs meanwhile."""
+"""Work in small steps, so that the rest of the event loop runs meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,10 @@ T = TypeVar("T")
 
 STEP = 0.003
 """Seconds of the event loop that decoding takes at a stretch. Whoever waits for a timer may wait for three of them."""
+REST = 0.025
+"""Seconds between two pieces of what is done at leisure, at first."""
+LEISURE = 30.0
+"""Seconds of such work after which it rests no more."""
 
 
 class Pace:
@@ -34,3 +38,16 @@ class Pace:
                 async with self._turn:  # one task a round of the loop, the others wait in line
                     await asyncio.sleep(0)
                     self._until = now() + STEP
+
+
+class Leisure:
+    """Of work that nobody waits for, which begins now. With rests between its pieces it takes a small share of the event loop; the longer
+    it has lasted the shorter they are, so that it ends soon however much there is."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+
+    async def rest(self) -> None:
+        """Between two pieces."""
+        lasted = asyncio.get_running_loop().time() - self._began
+        await asyncio.sleep(REST * max(0.0, 1 - lasted / LEISURE))

@@ -88,10 +88,10 @@ class Mirror:
         """How many of those are from a warm file."""
         return len(self._warm) if self._place else 0
 
-    def kept(self) -> tuple[int, Iterator[Kept]]:
-        """The objects as they are now, to be kept: how many, and each. They cost nothing until they are taken, but the references."""
-        held = [one for one in self._held.values() if one.value is not None]
-        return len(held), (Kept(one.uid, one.resource_version, one.value) for one in held)
+    def kept(self) -> Iterator[Kept]:
+        """The objects as they are now, to be kept, last to first. They cost nothing until they are taken, but the references, of which each
+        is let go then."""
+        return _taken_out(self._held.copy())  # of 100,000, 2 ms; and unlike a list it is nothing to the collector
 
     def restore(self, objects: Iterable[Kept], place: str, seen: float) -> Steps[None]:
         """Takes in what a warm file has, as far as the server has told nothing of it; pauses after each object. `place`: the file."""
@@ -108,8 +108,7 @@ class Mirror:
 
     def go_on(self, before: "Mirror", seen: float) -> Steps[None]:
         """Takes in what the mirror of a run before held, as from a file."""
-        _, objects = before.kept()
-        yield from self.restore(objects, before._place if before._warm else "", seen)
+        yield from self.restore(before.kept(), before._place if before._warm else "", seen)
 
     def tell_warm(self, seen: float) -> None:
         """What stands from the file is told once more, which is a change to nobody."""
@@ -244,6 +243,13 @@ class Mirror:
         self._put = None
         self.whole = True
         self.retelling = False
+
+
+def _taken_out(held: dict[ObjectKey, _Held]) -> Iterator[Kept]:
+    while held:
+        _, one = held.popitem()
+        if one.value is not None:
+            yield Kept(one.uid, one.resource_version, one.value)
 
 
 def _is_older(version: str, held: str) -> bool:

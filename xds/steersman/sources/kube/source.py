@@ -40,7 +40,7 @@ from steersman.sources.kube.telling import Due, FirstTelling
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmstart import WarmStart
 from steersman.sources.kube.warmstore import WarmStore
-from steersman.sources.pace import Pace
+from steersman.sources.pace import Leisure, Pace
 from steersman.sources.report import finding_facts
 
 log = logging.getLogger("steersman.kubernetes")
@@ -285,10 +285,10 @@ class KubeSource:
         while warm is not None and warm.store.keeps:
             await asyncio.sleep(self._timing.tick)
             if self._has_more() and warm.is_due(self._followers, self._contact, out=self._state in OUTAGES):
-                await warm.keep(self._followers, self._heartbeat.uid, self._contact, self._state)
+                await warm.keep(self._followers, self._heartbeat.uid, self._contact, self._state, leisure=Leisure())
 
     async def keep(self) -> None:
-        """Writes the warm file, where it lacks anything: for whoever is about to end the source."""
+        """Writes the warm file, where it lacks anything, as fast as can be: for whoever is about to end the source."""
         warm = self._warm
         if warm is not None and warm.store.keeps and self._has_more() and warm.is_behind(self._followers, self._contact):
             await warm.keep(self._followers, self._heartbeat.uid, self._contact, self._state)

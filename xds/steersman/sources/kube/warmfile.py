@@ -3,7 +3,7 @@
     steersman warm file FORMAT, a line end      a zlib stream of frames      BLAKE2b of all before it
 
 Each frame is its length (4 bytes, big-endian) and that much of msgpack: first the Header, then for each resource its Section, followed by
-as many objects.
+its objects in arrays, the last of which is empty.
 """
 
 import zlib
@@ -29,12 +29,14 @@ from steersman.model.objects import (
     endpoint_place,
 )
 
-FORMAT = 2
+FORMAT = 3
 """To be raised whenever a row of the model changes in form or meaning: a file of another number is not used."""
 
 _MAGIC = b"steersman warm file "
 _DIGEST = 32
 _LENGTH = 4
+TOGETHER = 32
+"""Objects in a frame at most: with one in each, two thirds of what it takes to write pods are the frames."""
 _PEEK = 64 << 10
 """Bytes in which a header is."""
 _LEVEL = 1
@@ -63,11 +65,10 @@ class Header(Row, frozen=True, kw_only=True):
 
 
 class Section(Row, frozen=True, kw_only=True):
-    """One resource. `objects` follow it. `followed`: wall clock seconds at which what was held of it was what the API had, for the last
+    """One resource, whose objects follow. `followed`: wall clock seconds at which what was held of it was what the API had, for the last
     time."""
 
     kind: Kind
-    objects: int
     followed: float
 
 
@@ -92,7 +93,7 @@ ROWS: Mapping[Kind, type[Row]] = {
 _encoder = msgspec.msgpack.Encoder()
 _header = msgspec.msgpack.Decoder(Header)
 _section = msgspec.msgpack.Decoder(Section)
-_objects = {kind: msgspec.msgpack.Decoder(tuple[str, str, row]) for kind, row in ROWS.items()}  # type: ignore[valid-type]
+_objects = {kind: msgspec.msgpack.Decoder(list[tuple[str, str, row]]) for kind, row in ROWS.items()}  # type: ignore[valid-type]
 
 
 # -- writing ------------------------------------------------------------------------------------------------------------------
@@ -175,9 +176,9 @@ class Warm:
 
     def _objects(self, section: Section) -> Iterator[Kept]:
         decoder = _objects[section.kind]
-        for _ in range(section.objects):
-            uid, resource_version, row = _decoded(decoder, next(self._frames, b""))
-            yield Kept(uid, resource_version, shared(row))
+        while some := _decoded(decoder, next(self._frames, b"")):
+            for uid, resource_version, row in some:
+                yield Kept(uid, resource_version, shared(row))
 
 
 def _split(frames: bytes, *, whole: bool = True) -> Iterator[memoryview]:

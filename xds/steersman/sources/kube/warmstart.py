@@ -18,7 +18,7 @@ from steersman.sources.kube.telling import Keeping
 from steersman.sources.kube.timing import Timing
 from steersman.sources.kube.warmfile import ROWS, Header, Kept, Section, Unusable, Warm
 from steersman.sources.kube.warmstore import WarmStore, header_of
-from steersman.sources.pace import Pace
+from steersman.sources.pace import Leisure, Pace
 
 log = logging.getLogger("steersman.kubernetes")
 
@@ -102,16 +102,16 @@ class WarmStart:
         """Whether the file lacks anything."""
         return self._keeping.is_behind(_changes(followers), contact)
 
-    async def keep(self, followers: Sequence[Follower], uid: str, contact: float, state: str) -> None:
-        """Writes the file; where it can't be, the store complains, and it is tried again."""
+    async def keep(self, followers: Sequence[Follower], uid: str, contact: float, state: str, *, leisure: Leisure | None = None) -> None:
+        """Writes the file; where it can't be, the store complains, and it is tried again. `leisure`: see WarmStore.write. What is
+        being written by then is given up."""
         changes = _changes(followers)
         sections = []
         for _, mirror in _mirrored(followers):
             if mirror.whole or mirror.warm:
-                count, objects = mirror.kept()
-                sections.append((Section(kind=mirror.kind, objects=count, followed=self._followed.get(mirror.kind, contact)), objects))
+                sections.append((Section(kind=mirror.kind, followed=self._followed.get(mirror.kind, contact)), mirror.kept()))
         header = header_of(self.store, uid, contact, state, self._clock())
-        kept = await self.store.write(header, sections, self._pace)
+        kept = await self.store.write(header, sections, self._pace, leisure)
         self._keeping.done(asyncio.get_running_loop().time(), changes, contact, kept=kept)
 
 

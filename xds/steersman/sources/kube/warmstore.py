@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
@@ -22,8 +23,8 @@ from steersman.model.ids import ClusterID
 from steersman.settings import WarmStartSettings
 from steersman.sources import replacing
 from steersman.sources.contents import Steps
-from steersman.sources.kube.warmfile import Header, Kept, Section, Unusable, Warm, Writing, checked, framed, peeked
-from steersman.sources.pace import Pace
+from steersman.sources.kube.warmfile import TOGETHER, Header, Kept, Section, Unusable, Warm, Writing, checked, framed, peeked
+from steersman.sources.pace import Leisure, Pace
 from steersman.sources.report import Complaint
 
 log = logging.getLogger("steersman.kubernetes")
@@ -33,7 +34,7 @@ _LOCK = ".warm.lock"
 _PEEK = 16 << 10
 _LONGEST_NAME = 120
 _AT_ONCE = 256 << 10
-"""Bytes of frames that are compressed at once."""
+"""Bytes of frames that are made in one go, half a millisecond of the loop, and compressed in one, a millisecond of a thread."""
 _READING = 30.0
 """Seconds after which a disk that does not answer is not waited for."""
 
@@ -148,6 +149,8 @@ class WarmStore:
         self.holder = self.place = ""
         self._directory = directory
         self._writing = asyncio.Lock()
+        self._newest: Header | None = None
+        """Of what came to be written last."""
 
     # -- reading --------------------------------------------------------------------------------------------------------------
 
@@ -208,8 +211,12 @@ class WarmStore:
 
     # -- writing --------------------------------------------------------------------------------------------------------------
 
-    async def write(self, header: Header, sections: Sequence[tuple[Section, Iterator[Kept]]], pace: Pace) -> bool:
-        """The file holds this from now on, unless it can't be written, which is complained of. Whether it could."""
+    async def write(
+        self, header: Header, sections: Sequence[tuple[Section, Iterator[Kept]]], pace: Pace, leisure: Leisure | None = None
+    ) -> bool:
+        """The file holds this from now on, unless it can't be written, which is complained of, or something newer comes to be written, for
+        which this is given up. Whether it does. `leisure`: how it rests meanwhile; None: not at all."""
+        self._newest = header
         async with self._writing:
             writing = Writing()
             frames = bytearray()
@@ -219,6 +226,10 @@ class WarmStore:
                 while await pace.run(_some(frames, objects)):
                     await asyncio.to_thread(writing.take, frames)
                     frames = bytearray()
+                    if leisure is not None:
+                        await leisure.rest()
+                    if self._newest is not header:
+                        return False
             writing.take(frames)
             try:
                 await asyncio.to_thread(self._replace, writing)
@@ -272,13 +283,14 @@ def header_of(store: WarmStore, uid: str, contact: float, state: str, now: float
 
 
 def _some(frames: bytearray, objects: Iterator[Kept]) -> Steps[bool]:
-    """Appends objects until there are enough of them; whether there may be more."""
-    for kept in objects:
-        framed(frames, kept)
-        if len(frames) >= _AT_ONCE:
-            return True
+    """Appends objects until there are enough of them, or all; whether there may be more."""
+    while len(frames) < _AT_ONCE:
+        together = list(islice(objects, TOGETHER))
+        framed(frames, together)
+        if not together:
+            return False
         yield
-    return False
+    return True
 
 
 def _remedy(error: OSError) -> str:
