@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steersman.graph import ComputeFailed, Derived, Graph, Index, NodeRef, Reader, Table, UndeclaredRead
+from steersman.graph import ComputeFailed, Derived, Graph, Index, NodeRef, Reader, Table, UndeclaredRead, common_ends
 
 
 class Row(NamedTuple):
@@ -24,16 +24,24 @@ REPORT: Derived[str, str] = Derived("report")
 REPORTS: Derived[str, str] = Derived("reports")
 
 
-class Counted:
-    """The test graph, which counts how often each collection's function ran."""
+class Summed(NamedTuple):
+    """What a sum goes on from."""
 
-    def __init__(self, at_once: int = 100) -> None:
+    rows: tuple[Row, ...]
+    total: int
+
+
+class Counted:
+    """The test graph, which counts how often each collection's function ran. `going_on`: sums are computed anew from what they were."""
+
+    def __init__(self, at_once: int = 100, *, going_on: bool = False) -> None:
         self.ran: Counter[str] = Counter()
+        self.went_on_from: list[Summed | None] = []
         self.graph = Graph(at_once)
         self.graph.table(ROWS)
         self.graph.table(NAMES)
         self.graph.index(IN_GROUP)
-        self.graph.derive(TOTAL, self.total, reads=(ROWS, IN_GROUP))
+        self.graph.derive(TOTAL, self.total, reads=(ROWS, IN_GROUP), again=self.total_again if going_on else None)
         self.graph.derive(PARITY, self.parity, reads=(TOTAL,))
         self.graph.derive(REPORT, self.report, reads=(PARITY, NAMES, ROWS))
         self.graph.derive(REPORTS, self.reports, reads=(REPORT,))
@@ -41,6 +49,17 @@ class Counted:
     def total(self, read: Reader, group: str) -> int:
         self.ran["total"] += 1
         return sum(row.size for row in (read(ROWS, name) for name in read(IN_GROUP, group)) if row is not None)
+
+    def total_again(self, read: Reader, group: str, kept: Summed | None) -> tuple[int, Summed]:
+        """Takes off what left, and adds what entered."""
+        self.ran["total again"] += 1
+        self.went_on_from.append(kept)
+        rows = tuple([row for row in (read(ROWS, name) for name in read(IN_GROUP, group)) if row is not None])
+        before = kept or Summed((), 0)
+        start, end = common_ends(before.rows, rows)
+        left, entered = before.rows[start : len(before.rows) - end], rows[start : len(rows) - end]
+        total = before.total - sum(row.size for row in left) + sum(row.size for row in entered)
+        return total, Summed(rows, total)
 
     def parity(self, read: Reader, group: str) -> str:
         self.ran["parity"] += 1
@@ -292,6 +311,147 @@ def test_what_reads_many_new_values_makes_them_in_several_steps() -> None:
     assert graph.size == 0
 
 
+# -- going on -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def going_on() -> Counted:
+    """One row of size 1 in each of the groups g and h, whose sums are demanded and settled."""
+    counted = Counted(going_on=True)
+    for group in "gh":
+        counted.graph.put(ROWS, group, Row(group, 1))
+        counted.graph.demand(TOTAL, group)
+    counted.graph.settle()
+    return counted
+
+
+def kept(graph: Graph) -> dict[str, Summed]:
+    return dict(graph._plans[TOTAL].kept)
+
+
+def test_what_was_computed_once_keeps_nothing_and_goes_on_from_nothing_the_first_time(going_on: Counted) -> None:
+    graph = going_on.graph
+    assert kept(graph) == {}
+    graph.put(ROWS, "a", Row("g", 2))
+    assert changed(graph) == {NodeRef(TOTAL, "g")}
+    first = Summed((Row("g", 2), Row("g", 1)), 3)
+    assert kept(graph) == {"g": first}
+    graph.put(ROWS, "a", Row("g", 5))
+    graph.settle()
+    assert graph.value(TOTAL, "g") == 6
+    assert going_on.went_on_from == [None, first]
+    assert going_on.ran == {"total": 2, "total again": 2}
+
+
+def test_a_question_goes_on_from_nothing_and_keeps_nothing(going_on: Counted) -> None:
+    graph = going_on.graph
+    assert graph.ask(TOTAL, "i") == 0
+    assert graph.ask(TOTAL, "g") == 1
+    assert (kept(graph), going_on.ran["total again"]) == ({}, 0)
+
+
+def test_what_is_kept_goes_with_its_value(going_on: Counted) -> None:
+    graph = going_on.graph
+    graph.put(ROWS, "a", Row("g", 2))
+    graph.put(ROWS, "b", Row("h", 2))
+    graph.settle()
+    graph.release(TOTAL, "g")
+    graph.settle()
+    assert set(kept(graph)) == {"h"}
+    graph.demand(TOTAL, "g")
+    graph.settle()
+    assert set(kept(graph)) == {"h"}
+
+
+def test_of_many_values_only_those_computed_anew_last_keep_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steersman.graph.nodes.KEPT", 2)
+    graph = Counted(going_on=True).graph
+    for group in "ghi":
+        graph.demand(TOTAL, group)
+    graph.settle()
+    for size, group in enumerate("ghgi", 1):
+        graph.put(ROWS, group, Row(group, size))
+        graph.settle()
+    assert set(kept(graph)) == {"g", "i"}
+    graph.put(ROWS, "h", Row("h", 7))
+    graph.settle()
+    assert graph.value(TOTAL, "h") == 7
+
+
+def test_a_computation_that_fails_leaves_what_was_kept_before() -> None:
+    def fragile(read: Reader, key: str) -> int:
+        row = read(ROWS, key)
+        return 10 // row.size if row else 0
+
+    def fragile_again(read: Reader, key: str, kept: int | None) -> tuple[int, int]:
+        seen.append(kept)
+        value = fragile(read, key)
+        return value, value
+
+    seen: list[int | None] = []
+    graph = Graph()
+    graph.table(ROWS)
+    graph.derive(TOTAL, fragile, reads=(ROWS,), again=fragile_again)
+    graph.demand(TOTAL, "a")
+    graph.settle()
+    for size in (5, 0, 2):
+        graph.put(ROWS, "a", Row("g", size))
+        assert changed(graph) == {NodeRef(TOTAL, "a")}
+    assert graph.value(TOTAL, "a") == 5
+    assert seen == [None, 2, 2]
+
+
+def test_a_computation_that_is_put_off_leaves_what_was_kept_before() -> None:
+    """Seven new values are made in three tries: the first may make two of them, the next three, the last four."""
+
+    def spelled(read: Reader, key: str) -> str:
+        row = read(ROWS, key)
+        return "".join(read(PARITY, letter) for letter in row.group) if row else ""
+
+    def spelled_again(read: Reader, key: str, kept: str | None) -> tuple[str, str]:
+        seen.append(kept)
+        value = spelled(read, key)
+        return value, value
+
+    seen: list[str | None] = []
+    graph = Graph(at_once=2)
+    graph.table(ROWS)
+    graph.derive(PARITY, lambda read, letter: letter.upper(), reads=())
+    graph.derive(REPORT, spelled, reads=(ROWS, PARITY), again=spelled_again)
+    graph.demand(REPORT, "g")
+    graph.settle()
+    for letters in ("a", "abcdefgh"):
+        graph.put(ROWS, "g", Row(letters, 1))
+        assert changed(graph) == {NodeRef(REPORT, "g")}
+    assert graph.value(REPORT, "g") == "ABCDEFGH"
+    assert seen == [None, "A", "A", "A"]
+    assert graph._plans[REPORT].kept == {"g": "ABCDEFGH"}
+
+
+OBJECTS = [object() for _ in range(4)]
+ITEMS = st.lists(st.sampled_from(OBJECTS), max_size=8).map(tuple)
+
+
+@given(ITEMS, ITEMS, ITEMS, ITEMS)
+def test_the_common_ends_of_two_tuples_are_as_long_as_can_be(
+    opening: tuple[object, ...], before: tuple[object, ...], after: tuple[object, ...], ending: tuple[object, ...]
+) -> None:
+    one, other = opening + before + ending, opening + after + ending
+    start, end = common_ends(one, other)
+    assert start + end <= min(len(one), len(other))
+    assert start + end >= len(opening) + len(ending)
+    assert one[:start] == other[:start]
+    assert one[len(one) - end :] == other[len(other) - end :]
+    if start + end < min(len(one), len(other)):
+        assert one[start] is not other[start]
+        assert one[-1 - end] is not other[-1 - end]
+    assert common_ends(one, one) == (len(one), 0)
+
+
+def test_equal_items_that_are_other_objects_are_not_in_common() -> None:
+    assert common_ends((Row("g", 1), OBJECTS[0]), (Row("g", 1), OBJECTS[0])) == (0, 1)
+
+
 KEYS = st.sampled_from("abcdef")
 GROUPS = st.sampled_from("gh")
 EVENTS = st.one_of(
@@ -309,11 +469,13 @@ def demanded(groups: str) -> tuple[Derived[str, str], str]:
     return REPORT if len(groups) == 1 else REPORTS, groups
 
 
-@given(st.lists(EVENTS, max_size=60), st.sampled_from([1, 2, 100]))
+@given(st.lists(EVENTS, max_size=60), st.sampled_from([1, 2, 100]), st.booleans())
 @settings(deadline=None)
-def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(events: list[tuple[object, ...]], at_once: int) -> None:
+def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(
+    events: list[tuple[object, ...]], at_once: int, going_on: bool
+) -> None:
     """Also: what is reported as changed is exactly what differs from the last settlement, and nothing unneeded is held."""
-    graph = Counted(at_once).graph
+    graph = Counted(at_once, going_on=going_on).graph
     demands: Counter[str] = Counter()
     seen: dict[str, str] = {}
 
@@ -334,6 +496,7 @@ def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(events: li
         fresh.settle()
         assert now == {group: fresh.value(*demanded(group)) for group in now}
         assert graph.size == fresh.size
+        assert set(graph._plans[TOTAL].kept) <= set(graph._plans[TOTAL].nodes)
 
     for event in events:
         match event:

@@ -30,8 +30,8 @@ from steersman.model.mesh import (
 from steersman.model.objects import Kind
 from steersman.registry.collections import CELLS
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
-from steersman.resources.endpoints import assignment, encoded_cells
-from steersman.resources.lb_endpoints import encoded, varint
+from steersman.resources.endpoints import assignment, encoded_cells, encoded_cells_again
+from steersman.resources.lb_endpoints import encoded, field, lengths_of, varint
 from steersman.views.collections import SeenKey
 from tests.support.examples import examples
 from tests.support.pgv import problems
@@ -284,6 +284,64 @@ def test_a_cell_is_encoded_once_and_its_bytes_stand_in_every_assignment() -> Non
     assert len(mesh.encoded) == 1
     assert any(part is shared for part in first)
     assert any(part is shared for part in second)
+
+
+def test_of_what_was_encoded_before_only_what_differs_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watched(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool) -> bytes:
+        written.append([one.address for one in endpoints])
+        return encoded(endpoints, scale, headless=headless)
+
+    written: list[list[str]] = []
+    monkeypatch.setattr("steersman.resources.endpoints.encoded", watched)
+    here = traits_of()
+    pods = tuple(endpoint(f"10.0.0.{host}", here) for host in range(1, 9))
+    mesh, key, before = Mesh(direct_only(here), {}), EncodedCellsKey(PORT, (here,), 1, False), None
+    for cell in (pods, pods[:3] + pods[4:], pods, (*pods[:3], structs.replace(pods[3], weight=2), *pods[4:]), pods[1:], pods[1:-1]):
+        mesh.cells = {here: cell}
+        made, before = encoded_cells_again(mesh, key, before)
+        assert made == encoded(cell, 1)
+    assert written == [[one.address for one in pods], [], ["10.0.0.4"], ["10.0.0.4"], ["10.0.0.2", "10.0.0.3", "10.0.0.4"], []]
+
+
+@st.composite
+def encoded_over_time(draw: st.DrawFn) -> list[dict[Traits, tuple[Endpoint, ...]]]:
+    """Two cells of a locality, and what becomes of them: endpoints go, come back, and are others at the same place."""
+    secure = draw(TRAITS)
+    cells = (secure, structs.replace(secure, mtls=not secure.mtls))
+    everyone = {traits: draw(cells_of(traits)) for traits in cells}
+    others = {traits: tuple(structs.replace(one, weight=one.weight + 1) for one in everyone[traits]) for traits in cells}
+    return [
+        {
+            traits: tuple(
+                [
+                    (one, other)[what == "other"]
+                    for one, other in zip(everyone[traits], others[traits], strict=True)
+                    if (what := draw(st.sampled_from(["there", "there", "there", "other", "gone"]))) != "gone"
+                ]
+            )
+            for traits in cells
+        }
+        for _ in range(draw(st.integers(1, 4)))
+    ]
+
+
+@settings(deadline=None, max_examples=examples(60))
+@given(encoded_over_time(), st.integers(1, 60), st.booleans())
+def test_what_goes_on_from_what_was_encoded_before_gives_the_bytes_that_are_made_anew(
+    steps: list[dict[Traits, tuple[Endpoint, ...]]], scale: int, headless: bool
+) -> None:
+    for cells in (tuple(steps[0]), tuple(steps[0])[:1]):
+        before, key = None, EncodedCellsKey(PORT, cells, scale, headless)
+        for step in steps:
+            mesh = Mesh(direct_only(*cells), step)
+            made, before = encoded_cells_again(mesh, key, before)
+            assert made == encoded_cells(mesh, key)
+
+
+@given(st.lists(st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 16383, 16384, 2**21 - 1, 2**21]))))
+def test_the_fields_of_a_list_are_measured_by_their_lengths(sizes: list[int]) -> None:
+    fields = [field(2, bytes(size)) for size in sizes]
+    assert list(lengths_of(b"".join(fields))) == [len(one) for one in fields]
 
 
 def test_what_shares_an_address_with_an_endpoint_of_a_nearer_network_is_left_out_here_alone() -> None:

@@ -323,7 +323,7 @@ def wire_registry(graph: Graph) -> None:
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'
     # SLICE_CANDIDATES, POD_ENDPOINTS --> SOURCE_IDENTITIES --> IDENTITIES
-    graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS))
+    graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS), again=cells.source_cells_again)
     graph.derive(
         CELL_INDEX,
         cells.cell_index,
@@ -404,7 +404,7 @@ def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
     # CELL_INDEX, LAYOUTS ------'
-    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS,))
+    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS,), again=assignments.encoded_cells_again)
     graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(CELL_INDEX, LAYOUTS, CELLS, ENCODED_CELLS))
 
 

@@ -69,3 +69,6 @@ class Reader(Protocol):
 
 
 Compute = Callable[[Reader, K], V]
+
+Again = Callable[[Reader, K, Any], tuple[V, Any]]
+"""The same for a value that was computed before: `(read, key, kept)` -> the value, and what to keep for the next time. See Graph.derive."""

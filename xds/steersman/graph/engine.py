@@ -11,7 +11,7 @@ from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from steersman.graph.collections import Collection, Compute, Derived, Index, Table
+from steersman.graph.collections import Again, Collection, Compute, Derived, Index, Table
 from steersman.graph.nodes import ComputeFailed, Demand, Failed, Node, NodeRef, Plan, PutOff, UndeclaredRead, recorder, row_recorder
 
 AT_ONCE = 256
@@ -75,16 +75,25 @@ class Graph:
         self._buckets[index] = {}
 
     def derive(
-        self, collection: Derived[K, V], compute: Compute[K, V], reads: Iterable[Collection[Any, Any]], *, of: Table[K, Any] | None = None
+        self,
+        collection: Derived[K, V],
+        compute: Compute[K, V],
+        reads: Iterable[Collection[Any, Any]],
+        *,
+        of: Table[K, Any] | None = None,
+        again: Again[K, V] | None = None,
     ) -> None:
         """Adds a derived collection: the function, and every collection that it may read.
 
         `of`: a table whose rows' keys are the keys here. The function may read it, too, and any change of a row computes the value of its
         key anew: millions of edges need not be kept that way.
+
+        `again`: computes in place of `compute` what has a value already, and may go on from what it kept when it last ran for that key;
+        None the first time, and when that was longer ago than many others. Its value is equal to that of `compute`, whatever was kept.
         """
         sources = [self._plans[read] for read in (*reads, *(() if of is None else (of,)))]
         table = None if of is None else self._plans[of]
-        plan = Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table)
+        plan = Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table, again)
         plan.read = recorder(plan, sources, self._made)
         self._add(plan)
         if table is not None and of is not None:
@@ -364,6 +373,7 @@ class Graph:
         else:
             if self._allowance <= 0:
                 raise PutOff
+            node.value = _UNMADE
             self._recomputed(node)
             plan.nodes[node.key] = node
             self._allowance -= 1
@@ -384,7 +394,7 @@ class Graph:
         plan.key = node.key
         value: Any
         try:
-            value = plan.compute(plan.read, node.key)
+            value = plan.compute(plan.read, node.key) if plan.again is None or node.value is _UNMADE else plan.anew(node.key)
         except UndeclaredRead:
             raise
         except ComputeFailed as failure:
@@ -434,6 +444,7 @@ class Graph:
             if node.demand is not None or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
                 continue
             del node.plan.nodes[node.key]
+            node.plan.kept.pop(node.key, None)
             self._dirty[node.plan.level].pop(node, None)
             self._note_want(node.plan)
             for dep in node.each_dep():

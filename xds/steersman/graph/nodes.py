@@ -1,11 +1,12 @@
 """What the engine is made of: a node for each value, with its edges, and for each collection the plan by which its nodes are made."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from steersman.graph.collections import Collection, Compute, Reader
+from steersman.graph.collections import Again, Collection, Compute, Reader
 
 
 class UndeclaredRead(Exception):
@@ -106,15 +107,29 @@ _FEW = 16
 places."""
 
 
+KEPT = 1 << 13
+"""Nodes of a collection of which is kept what they go on from, those computed anew last: at some 500 bytes each."""
+
+
 class Plan:
     """How one collection's nodes are made: its level, its function, and what that may read."""
 
-    __slots__ = ("by_row", "collection", "compute", "deps", "key", "level", "nodes", "of", "read")
+    __slots__ = ("again", "by_row", "collection", "compute", "deps", "kept", "key", "level", "nodes", "of", "read")
 
-    def __init__(self, collection: Collection[Any, Any], level: int, compute: Compute[Any, Any] | None, of: "Plan | None" = None) -> None:
+    def __init__(
+        self,
+        collection: Collection[Any, Any],
+        level: int,
+        compute: Compute[Any, Any] | None,
+        of: "Plan | None" = None,
+        again: Again[Any, Any] | None = None,
+    ) -> None:
         self.collection = collection
         self.level = level
         self.compute = compute
+        self.again = again
+        self.kept: OrderedDict[Any, Any] = OrderedDict()
+        """What `again` kept, by key, the latest last."""
         self.of = of
         """The table of whose rows each value is one's, under the row's key: that the value reads its row goes without an edge."""
         self.by_row: list[Plan] = []
@@ -125,6 +140,16 @@ class Plan:
         """Of the value that is being computed."""
         self.deps: list[Node] = []
         """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
+
+    def anew(self, key: Any) -> Any:
+        """The value of a node that was computed before, where it may go on from what was kept of it. A computation that raises or is put
+        off leaves that as it was: it says itself what it is of."""
+        assert self.again is not None
+        value, self.kept[key] = self.again(self.read, key, self.kept.get(key))
+        self.kept.move_to_end(key)
+        if len(self.kept) > KEPT:
+            self.kept.popitem(last=False)
+        return value
 
 
 def _unread(collection: Collection[Any, Any], key: Any, /) -> Any:

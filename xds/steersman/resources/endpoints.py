@@ -1,16 +1,19 @@
 """Endpoints, spliced: an endpoint's bytes are made once, with the cell or the cells of its locality, and every assignment in which those
 stand holds those very bytes."""
 
+from array import array
 from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from steersman.graph import Reader
+import msgspec
+
+from steersman.graph import Reader, common_ends
 from steersman.model.ids import Locality, ServicePortKey
 from steersman.model.mesh import Arrangement, Endpoint, SplitHorizon, Traits
 from steersman.registry.collections import CELLS, CellKey
 from steersman.resources.collections import ENCODED_CELLS, EncodedCellsKey
-from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, varint, weight_field
+from steersman.resources.lb_endpoints import encoded, encoded_gateway, field, lengths_of, varint, weight_field
 from steersman.resources.resource import Resource, of_parts
 from steersman.views.collections import SeenKey
 from steersman.views.split_horizon import seen_from
@@ -20,6 +23,31 @@ def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
     """The endpoints of a group's cells as LocalityLbEndpoints.lb_endpoints, sorted by (address, port), each weight multiplied by the key's
     scale."""
     return encoded(_endpoints(read, key.port, key.cells), key.scale, headless=key.headless)
+
+
+class EncodedBefore(msgspec.Struct, frozen=True, gc=False):
+    """What was encoded of a group's cells before: the endpoints, and of each beside it how many of the bytes are its own."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    lengths: "array[int]" = array("I")
+    encoded: bytes = b""
+
+
+_NOTHING = EncodedBefore()
+
+
+def encoded_cells_again(read: Reader, key: EncodedCellsKey, before: EncodedBefore | None) -> tuple[bytes, EncodedBefore]:
+    """The same, of which only what lies between the endpoints that were there before, at the start and at the end, is encoded: an
+    endpoint's bytes don't depend on its neighbours."""
+    before = before or _NOTHING
+    endpoints = _endpoints(read, key.port, key.cells)
+    start, end = common_ends(before.endpoints, endpoints)
+    middle = encoded(endpoints[start : len(endpoints) - end], key.scale, headless=key.headless)
+    stays = len(before.endpoints) - end
+    lengths = before.lengths
+    opening = sum(lengths[:start])
+    whole = b"".join((before.encoded[:opening], middle, before.encoded[opening + sum(lengths[start:stays]) :]))
+    return whole, EncodedBefore(endpoints, lengths[:start] + lengths_of(middle) + lengths[stays:], whole)
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:

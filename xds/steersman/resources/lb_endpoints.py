@@ -4,6 +4,7 @@ The runtime can neither share parts of a message nor keep up (docs/design/resour
 envoy/config/endpoint/v3/{endpoint,endpoint_components}.proto and envoy/config/core/v3/{address,base}.proto.
 """
 
+from array import array
 from functools import lru_cache
 
 from steersman.model.ids import Labels
@@ -84,6 +85,21 @@ def encoded(endpoints: tuple[Endpoint, ...], scale: int, *, headless: bool = Fal
             first, said, last, end = _mold(alike, scale, headless=headless)
         out += (first, address, said, address, last, name, end) if headless else (first, address, last, name, end)
     return b"".join(out)
+
+
+def lengths_of(entries: bytes) -> "array[int]":
+    """What each field of a list takes, in bytes, with its tag (of one byte) and its length."""
+    lengths = array("I")
+    at, whole = 0, len(entries)
+    while at < whole:
+        size, begins, shift = entries[at + 1], at + 2, 7
+        while size >> shift:  # the last byte read says that another one follows
+            size += (entries[begins] - 1) << shift
+            begins += 1
+            shift += 7
+        lengths.append(begins + size - at)
+        at = begins + size
+    return lengths
 
 
 _Common = tuple[int, int, int, Health, int, bool]
