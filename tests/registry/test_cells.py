@@ -236,7 +236,8 @@ class Listing:
 
     def __call__(self, collection: Any, key: Any, /) -> Any:
         assert (collection, key) == (SLICE_ENDPOINTS, SOURCE.key)
-        return SourceEndpoints(ports=self.ports)
+        distinct = all(len({one.address for one in endpoints}) == len(endpoints) for _, endpoints in self.ports)
+        return SourceEndpoints(ports=self.ports, distinct=distinct)
 
     def lists(self, *endpoints: Endpoint) -> SourceCells:
         return self.lists_ports(("http", endpoints))

@@ -166,6 +166,23 @@ def test_readiness_leaves_the_other_endpoints_the_objects_that_they_were_and_rea
     assert all(one is two for one, two in zip(endpoints(mesh.ask(SLICE_ENDPOINTS, SLICE.key)), before, strict=True))
 
 
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize(
+    ("other", "distinct"),
+    [("10.0.0.2", True), ("10.0.0.1", False), ("fd00::2", True), ("FD00:0::1", False)],
+    ids=["other", "same", "other of six", "same, written otherwise"],
+)
+def test_that_no_two_entries_have_an_address_in_common_is_told_whoever_of_them_is_ready(other: str, distinct: bool, ready: bool) -> None:
+    found = from_slice(
+        SERVICE,
+        cluster("east"),
+        slice_of("east", "reviews", "10.0.0.1", "fd00::1", entry(other, ready=ready), family=V6 if ":" in other else V4),
+    )
+    assert (found.distinct, len(endpoints(found))) == (distinct, 2 + ready)
+    pods = [pod("east", name, address, labels={"app": "x"}) for name, address in zip("abc", ("10.0.0.1", "fd00::1", other), strict=True)]
+    assert from_pods(service("east", "reviews", selector={"app": "x"}), cluster("east"), *pods).distinct == distinct
+
+
 def test_an_entry_that_is_not_ready_is_that_where_it_lacks_the_port_as_well() -> None:
     two = service("east", "reviews", ports=(port(80), port(81, "more")))
     found = from_slice(two, slice_of("east", "reviews", entry(ready=False), "10.0.0.2"))

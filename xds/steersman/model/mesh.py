@@ -196,17 +196,19 @@ class SliceMembers(Row, frozen=True, kw_only=True):
 
 class SliceCandidates(Row, frozen=True, kw_only=True):
     """The entries of an EndpointSlice as they are while they are ready. `ports`: (port name, each entry in order: an endpoint, or why it is
-    none), sorted by name. `session`: whether those that drain stay in use."""
+    none), sorted by name. `session`: whether those that drain stay in use. `distinct`: no two entries have an address in common."""
 
     ports: tuple[tuple[str, tuple["Endpoint | Unusable", ...]], ...] = ()
+    distinct: bool = True
     session: bool = False
 
 
 class SourceEndpoints(Row, frozen=True, kw_only=True):
     """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name;
-    `unusable`: entries that are no endpoint for anyone."""
+    `unusable`: entries that are no endpoint for anyone. `distinct`: no two entries, of either sort, have an address in common."""
 
     ports: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
+    distinct: bool = True
     unusable: tuple[Unusable, ...] = ()
 
 
@@ -224,8 +226,8 @@ class SourceCell(Row, frozen=True):
 
 
 class SourceCells(Row, frozen=True, kw_only=True):
-    """What one source (an EndpointSlice, or a Service's Pods) contributes, by port name and cell, both sorted. `distinct`: no address
-    stands twice at a port."""
+    """What one source (an EndpointSlice, or a Service's Pods) contributes, by port name and cell, both sorted. `distinct`: see
+    SourceEndpoints."""
 
     ports: tuple[tuple[str, tuple[SourceCell, ...]], ...] = ()
     distinct: bool = True

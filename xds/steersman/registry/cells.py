@@ -23,6 +23,7 @@ from steersman.model.mesh import (
     Shape,
     SourceCell,
     SourceCells,
+    SourceEndpoints,
     Traits,
     Unusable,
 )
@@ -41,9 +42,6 @@ from steersman.registry.collections import (
 )
 from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered
-
-_Listed = tuple[tuple[str, tuple[Endpoint, ...]], ...]
-"""Endpoints as a source lists them, by port name."""
 
 _ADDRESS = attrgetter("address")
 _TRAITS = attrgetter("traits")
@@ -64,42 +62,36 @@ class _Piece(NamedTuple):
 def source_cells(read: Reader, source: ObjectRef) -> SourceCells:
     """One source's endpoints by port and cell, each sorted by (address, port). A pod that is listed twice counts once, the healthier
     entry."""
-    return _celled(endpoints_from(read, source).ports)
+    return _celled(endpoints_from(read, source))
+
+
+def _celled(listed: SourceEndpoints) -> SourceCells:
+    ports = [(name, tuple(_grouped(endpoints, alone=listed.distinct))) for name, endpoints in listed.ports]
+    return SourceCells(ports=tuple(ports), distinct=listed.distinct)
 
 
 class CelledBefore(msgspec.Struct, frozen=True, gc=False):
     """What cells were made of a source before, and of what."""
 
-    listed: _Listed
+    listed: SourceEndpoints
     cells: SourceCells
 
 
 def source_cells_again(read: Reader, source: ObjectRef, before: CelledBefore | None) -> tuple[SourceCells, CelledBefore]:
     """The same, by taking from the cells that there were, and putting into them, what is listed otherwise than it was."""
-    listed = endpoints_from(read, source).ports
+    listed = endpoints_from(read, source)
     cells = _exchanged(before, listed) if before is not None else None
     if cells is None:
         cells = _celled(listed)
     return cells, CelledBefore(listed, cells)
 
 
-def _celled(listed: _Listed) -> SourceCells:
-    ports = []
-    distinct = True
-    for name, endpoints in listed:
-        alone = len(set(map(_ADDRESS, endpoints))) == len(endpoints)
-        ports.append((name, tuple(_grouped(endpoints, alone=alone))))
-        distinct = distinct and alone
-    return SourceCells(ports=tuple(ports), distinct=distinct)
-
-
-def _exchanged(before: CelledBefore, listed: _Listed) -> SourceCells | None:
-    """None where all is to be grouped anew: another list of ports, an address that stands twice, or so much to exchange that it would take
-    longer."""
-    if not before.cells.distinct or len(before.listed) != len(listed):
+def _exchanged(before: CelledBefore, listed: SourceEndpoints) -> SourceCells | None:
+    """None where all is to be grouped anew: an address stood twice, or does, ports are others, or it would take longer."""
+    if not (before.listed.distinct and listed.distinct) or len(before.listed.ports) != len(listed.ports):
         return None
     ports = []
-    for (name, was), (name_now, now), (_, cells) in zip(before.listed, listed, before.cells.ports, strict=True):
+    for (name, was), (name_now, now), (_, cells) in zip(before.listed.ports, listed.ports, before.cells.ports, strict=True):
         exchanged = _in_place(cells, was, now) if name == name_now else None
         if exchanged is None:
             return None
@@ -108,22 +100,22 @@ def _exchanged(before: CelledBefore, listed: _Listed) -> SourceCells | None:
 
 
 def _in_place(cells: tuple[SourceCell, ...], was: tuple[Endpoint, ...], now: tuple[Endpoint, ...]) -> tuple[SourceCell, ...] | None:
-    """The cells of a port at which no address stood twice; None as above. A cell of which nothing is exchanged stays the object it is."""
+    """The cells of a port; None where so much is to be exchanged that it would take longer. A cell of which nothing is stays the object
+    that it is."""
     start, end = common_ends(was, now)
     left, entered = was[start : len(was) - end], now[start : len(now) - end]
-    if (len(left) + len(entered)) * (len(cells) + 1) * _LOOKED_THROUGH > len(now):
+    if (len(left) + len(entered)) * _EXCHANGED > len(now):
         return None
     found = list(cells)
     for endpoint in left:
         _take_out(found, endpoint)
     for endpoint in entered:
-        if not _put_in(found, endpoint):
-            return None
+        _put_in(found, endpoint)
     return tuple(found)
 
 
-_LOOKED_THROUGH = 3
-"""Endpoints that are grouped anew in the time in which one is looked for in a cell."""
+_EXCHANGED = 8
+"""Endpoints that are grouped anew in the time in which one is exchanged."""
 
 
 def _take_out(cells: list[SourceCell], endpoint: Endpoint) -> None:
@@ -136,21 +128,14 @@ def _take_out(cells: list[SourceCell], endpoint: Endpoint) -> None:
     cells[number] = SourceCell(held.traits, held.weight - endpoint.weight, held.endpoints[:place] + held.endpoints[place + 1 :])
 
 
-def _put_in(cells: list[SourceCell], endpoint: Endpoint) -> bool:
-    """False where its address is there already."""
-    own, at = -1, 0
-    for number, cell in enumerate(cells):
-        place = bisect_left(cell.endpoints, endpoint.address, key=_ADDRESS)
-        if place < len(cell.endpoints) and cell.endpoints[place].address == endpoint.address:
-            return False
-        if cell.traits == endpoint.traits:
-            own, at = number, place
-    if own < 0:
-        insort(cells, SourceCell(endpoint.traits, endpoint.weight, (endpoint,)), key=_TRAITS)
-    else:
-        held = cells[own]
-        cells[own] = SourceCell(held.traits, held.weight + endpoint.weight, (*held.endpoints[:at], endpoint, *held.endpoints[at:]))
-    return True
+def _put_in(cells: list[SourceCell], endpoint: Endpoint) -> None:
+    for number, held in enumerate(cells):
+        if held.traits == endpoint.traits:
+            place = bisect_left(held.endpoints, endpoint.address, key=_ADDRESS)
+            endpoints = (*held.endpoints[:place], endpoint, *held.endpoints[place:])
+            cells[number] = SourceCell(held.traits, held.weight + endpoint.weight, endpoints)
+            return
+    insort(cells, SourceCell(endpoint.traits, endpoint.weight, (endpoint,)), key=_TRAITS)
 
 
 def _grouped(endpoints: tuple[Endpoint, ...], *, alone: bool) -> Iterator[SourceCell]:

@@ -75,6 +75,10 @@ class _Refused(msgspec.Struct, frozen=True, gc=False):
 _Entry = _Usable | _Refused
 
 
+def _distinct(entries: list[_Entry]) -> bool:
+    return len({entry.address for entry in entries}) == len(entries)
+
+
 def endpoint_sources(read: Reader, key: ObjectKey) -> tuple[ObjectRef, ...]:
     """What lists the endpoints of one cluster's Service: its EndpointSlices, sorted; without any, its own selector, as the Service, unless
     a controller writes the cluster's slices; else nothing."""
@@ -116,7 +120,7 @@ def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     whole = tuple(ports)
     if whole == candidates.ports:  # all are endpoints as they stand, as nearly always: one value then, not two
         whole = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)
-    return SourceEndpoints(ports=whole, unusable=tuple(unusable))
+    return SourceEndpoints(ports=whole, distinct=candidates.distinct, unusable=tuple(unusable))
 
 
 def slice_members(read: Reader, key: ObjectKey) -> SliceMembers | None:
@@ -158,7 +162,7 @@ def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
             ports.append((name, _on_any_port(read, entries, port)))
         else:
             ports.append((name, tuple(_unusable(one, name) if isinstance(one, _Refused) else _without_port(one, name) for one in entries)))
-    return SliceCandidates(ports=tuple(ports), session=placing.session)
+    return SliceCandidates(ports=tuple(ports), distinct=_distinct(entries), session=placing.session)
 
 
 def workloads_from(read: Reader, source: ObjectRef) -> list[Workload]:
@@ -393,7 +397,7 @@ def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
         found = _on_any_port(read, entries, port)
         ports.append((name, tuple([one for one in found if isinstance(one, Endpoint)])))
         unusable.extend([one for one in found if isinstance(one, Unusable)])
-    return SourceEndpoints(ports=tuple(ports), unusable=tuple(unusable))
+    return SourceEndpoints(ports=tuple(ports), distinct=_distinct(entries), unusable=tuple(unusable))
 
 
 def selected_pods(read: Reader, service: Service) -> list[Pod]:
