@@ -81,8 +81,8 @@ class Client:
         self.server = server
         self.watch_lists = watch_lists
         self.now = 0.0
-        self.reflector = Reflector(resource("pods"), Timing(), lambda: 0.5)
         self.mirror = Mirror(EAST, resource("pods"))
+        self.reflector = Reflector(resource("pods"), Timing(), lambda: 0.5, self.mirror.events())
         self.heard = Listener()
         self.position = 0
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from steersman.sources import shapes
 from steersman.sources.kube import wire
 from steersman.sources.kube.reflector import Action, Begin, Change, Complete, Get, Pause, Put, Reflector, Remove, Renew, Standing, Watch
 from steersman.sources.kube.timing import Timing
@@ -16,7 +17,7 @@ class Transcript:
     """A reflector with its clock: `now` moves only when a test moves it. Half of each wait is chance; here all of it is waited for."""
 
     def __init__(self, name: str = "pods", chance: float = 1.0 - 1e-9) -> None:
-        self.reflector = Reflector(resource(name), TIMING, lambda: chance)
+        self.reflector = Reflector(resource(name), TIMING, lambda: chance, wire.Events(shapes.Pod))
         self.now = 1000.0
 
     def next(self) -> Action:

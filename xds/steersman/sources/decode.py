@@ -15,7 +15,8 @@ from steersman.model.facts import Severity, object_name
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind, Row
 from steersman.sources import shapes
-from steersman.sources.endpointslice import NO_PAST, Past, endpoint_slice_of
+from steersman.sources.blocks import Blocks
+from steersman.sources.endpointslice import endpoint_slice_of
 from steersman.sources.gateway import gateway_of
 from steersman.sources.report import Complaint, Report
 from steersman.sources.service import service_of
@@ -24,7 +25,7 @@ from steersman.sources.workload import namespace_of, node_of, pod_of
 
 class Decoded(Row, frozen=True, kw_only=True):
     """One object of a kind that is used. `value`: None for an object that says nothing (an imported slice, or one of hostnames).
-    `digests`: of an EndpointSlice, for when it is read again (see Past)."""
+    `blocks`: of an EndpointSlice's entries, as far as they are known (see Written)."""
 
     kind: Kind
     key: ObjectKey
@@ -33,7 +34,7 @@ class Decoded(Row, frozen=True, kw_only=True):
     uid: str = ""
     resource_version: str = ""
     complaints: tuple[Complaint, ...] = ()
-    digests: bytes = b""
+    blocks: Blocks | None = None
 
 
 class Ignored(Row, frozen=True, kw_only=True):
@@ -55,13 +56,13 @@ class InvalidField(InvalidObject):
 
 
 class _Reading(NamedTuple):
-    """`flatten`: makes the row, and what is to be kept for the next reading, of what was decoded and what was kept of the last."""
+    """`flatten`: makes the row of what was decoded, and says what is known of its text for the next time."""
 
     kind: Kind
     namespaced: bool
     shape: type[shapes.Object]
     decode: Callable[[bytes | msgspec.Raw], Any]
-    flatten: Callable[[ObjectKey, Any, Report, Past], tuple[Row | None, bytes]]
+    flatten: Callable[[ObjectKey, Any, Report], tuple[Row | None, Blocks | None]]
 
 
 def _reading(
@@ -69,8 +70,8 @@ def _reading(
 ) -> _Reading:
     """Of a kind that is always read in full."""
 
-    def in_full(key: ObjectKey, read: Any, report: Report, past: Past) -> tuple[Row | None, bytes]:
-        return flatten(key, read, report), b""
+    def in_full(key: ObjectKey, read: Any, report: Report) -> tuple[Row | None, None]:
+        return flatten(key, read, report), None
 
     return _Reading(kind, namespaced, shape, msgspec.json.Decoder(shape).decode, in_full)
 
@@ -101,11 +102,8 @@ def shape_of(api_version: str, kind: str) -> type[shapes.Object]:
     return _READINGS[api_version, kind].shape
 
 
-def decode(
-    cluster: ClusterID, api_version: str, kind: str, body: Body, past: Callable[[ObjectKey], Past] = lambda key: NO_PAST
-) -> Decoded | Ignored:
-    """The row of this object. `past`: of an EndpointSlice, how it was read last. Raises InvalidField, which names the object and the
-    field."""
+def decode(cluster: ClusterID, api_version: str, kind: str, body: Body) -> Decoded | Ignored:
+    """The row of this object. Raises InvalidField, which names the object and the field."""
     reading = _READINGS.get((api_version, kind))
     if reading is None:
         if not api_version or not kind:
@@ -116,7 +114,7 @@ def decode(
         shape = body if isinstance(body, shapes.Object) else reading.decode(body)
         key = _key(cluster, shape.metadata, reading)
         report = Report()
-        value, digests = reading.flatten(key, shape, report, past(key))
+        value, blocks = reading.flatten(key, shape, report)
     except msgspec.ValidationError as error:
         raise InvalidField(_name_of(cluster, kind, body), *_place(str(error), body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -133,7 +131,7 @@ def decode(
         uid=metadata.uid or "",
         resource_version=metadata.resource_version or "",
         complaints=report.complaints(),
-        digests=digests,
+        blocks=blocks,
     )
 
 

@@ -1,13 +1,10 @@
 """discovery.k8s.io/v1 EndpointSlice.
 
-Of a hundred entries one changes at a time: those that are written as they were before are not read again, and are the very rows of before.
+Of a hundred entries one changes at a time: those that a Written slice says are as they were are the very rows of before.
 """
 
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import islice
 from sys import intern
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -16,6 +13,7 @@ from steersman.model.facts import Severity
 from steersman.model.ids import IPFamily, ObjectKey, canonical_ip
 from steersman.model.objects import EndpointSlice, SliceEndpoint, SlicePort
 from steersman.sources import shapes
+from steersman.sources.blocks import Blocks, unknown
 from steersman.sources.report import Report
 from steersman.sources.service import bad_address
 
@@ -26,28 +24,38 @@ _entry = msgspec.json.Decoder(shapes.SliceEndpoint).decode
 
 
 class Past(NamedTuple):
-    """A slice as it was read last. `digests`: of each of its entries as written, in the order of `value.endpoints`: 64 bits, keyed by the
-    process and compared within one slice only; 0 of one that is to be read anew, since something is to be said about it."""
+    """A slice as it was read last, and its entries as they were written."""
 
-    value: EndpointSlice | None = None
-    digests: bytes = b""
-
-
-NO_PAST = Past()
+    value: EndpointSlice
+    blocks: Blocks
 
 
-def endpoint_slice_of(
-    key: ObjectKey, shape: shapes.EndpointSlice, report: Report, past: Past = NO_PAST
-) -> tuple[EndpointSlice | None, bytes]:
-    """The row of a slice, and its digests for the next time. No row for one that belongs to no Service of this cluster, or holds hostnames;
-    Istio skips these too.
+class Written(shapes.EndpointSlice):
+    """A slice as its text tells it. `blocks`: of its entries; None where that can't be said. What is written as it was in `before` isn't in
+    `endpoints`: its first entries are the first of that, its last the last, so many."""
+
+    blocks: Blocks | None = None
+    before: EndpointSlice | None = None
+    first: int = 0
+    last: int = 0
+
+    @classmethod
+    def of(
+        cls, shape: shapes.EndpointSlice, blocks: Blocks | None, before: EndpointSlice | None = None, first: int = 0, last: int = 0
+    ) -> Self:
+        return cls(shape.metadata, shape.address_type, shape.ports, shape.endpoints, blocks, before, first, last)
+
+
+def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Report) -> tuple[EndpointSlice | None, Blocks | None]:
+    """The row of a slice, and its entries as they are written, as far as they needn't be read again while they are so. No row for one that
+    belongs to no Service of this cluster, or holds hostnames; Istio skips these too.
 
     An endpoint without a usable address is reported, and stays with its flaw. Raises InvalidObject for an unknown addressType, and
     msgspec.ValidationError for an entry of another shape.
     """
     labels = shape.metadata.labels or {}
     if _IMPORTED_SERVICE_NAME in labels:
-        return None, b""
+        return None, None
     service = labels.get(_SERVICE_NAME, "")
     if not service:
         report(
@@ -56,7 +64,7 @@ def endpoint_slice_of(
             "set the label to the Service's name",
             Severity.INFO,
         )
-        return None, b""
+        return None, None
     if shape.address_type == "FQDN":
         report(
             "slice-fqdn",
@@ -64,12 +72,12 @@ def endpoint_slice_of(
             "use a Service of type ExternalName for a hostname",
             Severity.INFO,
         )
-        return None, b""
+        return None, None
     try:
         family = IPFamily(shape.address_type or "")
     except ValueError as error:
         raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
-    endpoints, digests = _endpoints(shape.endpoints or [], family, report, past)
+    endpoints, blocks = _endpoints(shape, family, report)
     row = EndpointSlice(
         key=key,
         created=shape.metadata.creation_timestamp or "",
@@ -78,7 +86,7 @@ def endpoint_slice_of(
         ports=_ports(shape.ports or [], report),
         endpoints=endpoints,
     )
-    return row, digests
+    return row, blocks
 
 
 def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, ...]:
@@ -91,50 +99,25 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
     return tuple(ports)
 
 
-def _endpoints(written: list[msgspec.Raw], family: IPFamily, report: Report, past: Past) -> tuple[tuple[SliceEndpoint, ...], bytes]:
-    """The rows of the entries, and the digests of these."""
-    digests = array("q", list(map(hash, map(bytes, written))))
-    rows: list[SliceEndpoint | None] = [None] * len(written)
-    unread: Sequence[int] = range(len(written))
-    if past.value is not None and past.value.family is family:
-        rows, unread = _as_before(digests, past)
-    for number in unread:
+def _endpoints(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> tuple[tuple[SliceEndpoint, ...], Blocks | None]:
+    first, blocks = 0, None
+    front: tuple[SliceEndpoint, ...] = ()
+    back: tuple[SliceEndpoint, ...] = ()
+    if isinstance(shape, Written):
+        first, blocks = shape.first, shape.blocks
+        if shape.before is not None:
+            there = shape.before.endpoints
+            front, back = there[:first], there[len(there) - shape.last :]
+    rows = []
+    flawed = []
+    for number, entry in enumerate(shape.endpoints or [], first):
         said = len(report)
-        rows[number] = _endpoint(number, _shape_of(number, written[number]), family, report)
+        rows.append(_endpoint(number, _shape_of(number, entry), family, report))
         if len(report) > said:
-            digests[number] = _UNKNOWN
-    return tuple(rows), digests.tobytes()  # type: ignore[arg-type]  # none is None any more
-
-
-def _as_before(digests: "array[int]", past: Past) -> tuple[list[SliceEndpoint | None], Sequence[int]]:
-    """The rows of before of what is written as it was, None for what isn't; and the places of the latter."""
-    assert past.value is not None
-    there = past.value.endpoints
-    both = min(len(digests), len(there))
-    changed = [*islice(_differing(digests.tobytes(), past.digests, both), 2), *range(both, len(digests))]
-    if len(changed) <= 1:  # nearly always
-        rows: list[SliceEndpoint | None] = [*there[:both], *(None for _ in range(both, len(digests)))]
-        for number in changed:
-            rows[number] = None
-        return rows, changed
-    known: dict[int, SliceEndpoint | None] = dict(zip(array("q", past.digests), there, strict=True))
-    known[_UNKNOWN] = None  # something has gone, and others have moved up
-    rows = [known.get(digest) for digest in digests]
-    return rows, [number for number, row in enumerate(rows) if row is None]
-
-
-def _differing(now: bytes, before: bytes, count: int) -> Iterator[int]:
-    """Which of the first digests aren't the same, the last of them first. Compared all at once: one by one takes three times as long."""
-    size = _DIGEST_BYTES * count
-    differs = int.from_bytes(now[:size], "little") ^ int.from_bytes(before[:size], "little")
-    while differs:
-        place = (differs.bit_length() - 1) // _DIGEST_BITS
-        yield place
-        differs &= (1 << _DIGEST_BITS * place) - 1
-
-
-_DIGEST_BYTES, _DIGEST_BITS = 8, 64
-_UNKNOWN = 0
+            flawed.append(number)
+    if flawed and blocks is not None:
+        blocks = unknown(blocks, flawed)  # it is said again each time
+    return (*front, *rows, *back), blocks
 
 
 def _shape_of(number: int, entry: msgspec.Raw) -> shapes.SliceEndpoint:

@@ -46,7 +46,7 @@ class Follower:
     ) -> None:
         self.resource = resource
         self.guard = guard
-        self.reflector = Reflector(resource, timing, random)
+        self.reflector = Reflector(resource, timing, random, mirror.events())
         self.mirror = mirror
         self.remember()
         self.heard = -math.inf

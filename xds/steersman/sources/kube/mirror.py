@@ -14,25 +14,27 @@ from steersman.model.facts import Delete, Fact, Finding, FindingKey, Origin, Ups
 from steersman.model.ids import ClusterID, ObjectKey
 from steersman.model.objects import Kind
 from steersman.sources import shapes
+from steersman.sources.blocks import Blocks
 from steersman.sources.contents import Steps
-from steersman.sources.decode import Decoded, InvalidField, decode, invalid
-from steersman.sources.endpointslice import NO_PAST, Past
+from steersman.sources.decode import Decoded, InvalidField, decode, invalid, shape_of
+from steersman.sources.endpointslice import Past
 from steersman.sources.kube import wire
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
 from steersman.sources.kube.resources import Resource
+from steersman.sources.kube.sliceevents import SliceEvents
 from steersman.sources.kube.warmfile import Kept
 from steersman.sources.report import Complaint
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
     """An object as it was told last. `value`: None for one that says nothing, or can't be read. `findings`: keys of what is told of it.
-    `digests`: see Past."""
+    `blocks`: of an EndpointSlice's entries as they were written."""
 
     uid: str
     resource_version: str
     value: Any
     findings: tuple[FindingKey, ...] = ()
-    digests: bytes = b""
+    blocks: Blocks | None = None
 
 
 class Mirror:
@@ -77,6 +79,15 @@ class Mirror:
         """What the object under this key is; None where there is none that says anything."""
         held = self._held.get(key)
         return held.value if held is not None else None
+
+    def events(self) -> wire.Events:
+        """What reads the lines of its watch."""
+        return SliceEvents(self._past) if self.kind is Kind.ENDPOINT_SLICE else wire.Events(shape_of(self._api_version, self.kind))
+
+    def _past(self, namespace: str, name: str) -> Past | None:
+        """How the EndpointSlice of this name was read last; None where that is of no use for another reading."""
+        held = self._held.get(ObjectKey(self.cluster, namespace, name))
+        return Past(held.value, held.blocks) if held is not None and held.blocks is not None else None
 
     @property
     def restored(self) -> int:
@@ -149,7 +160,7 @@ class Mirror:
 
     def _take(self, body: msgspec.Raw | shapes.Object, seen: float) -> None:
         try:
-            decoded = decode(self.cluster, self._api_version, self.kind, body, self._past)
+            decoded = decode(self.cluster, self._api_version, self.kind, body)
         except InvalidField as error:
             self._refuse(body, error, seen)
             return
@@ -159,13 +170,9 @@ class Mirror:
             resource_version=decoded.resource_version,
             value=decoded.value,
             findings=tuple([self._finding_key(decoded.key, complaint) for complaint in decoded.complaints]),
-            digests=decoded.digests,
+            blocks=decoded.blocks,
         )
         self._hold(decoded.key, held, decoded.complaints, seen)
-
-    def _past(self, key: ObjectKey) -> Past:
-        held = self._held.get(key)
-        return Past(held.value, held.digests) if held is not None and held.digests else NO_PAST
 
     def _refuse(self, body: msgspec.Raw | shapes.Object, error: InvalidField, seen: float) -> None:
         """An object that can't be read counts as absent, and is told of."""
@@ -192,7 +199,7 @@ class Mirror:
             before = None
         if before is not None and before.value == held.value:
             # The mesh has the one that was told first; of two that are equal one is enough.
-            held = _Held(held.uid, held.resource_version, before.value, held.findings, held.digests)
+            held = _Held(held.uid, held.resource_version, before.value, held.findings, held.blocks)
         self._held[key] = held
         if before is None or confirmed or before.resource_version != held.resource_version or before.value is not held.value:
             self._tell(key, before, held, seen)

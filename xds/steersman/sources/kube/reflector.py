@@ -15,7 +15,6 @@ from itertools import chain
 import msgspec
 
 from steersman.sources import shapes
-from steersman.sources.decode import shape_of
 from steersman.sources.kube import wire
 from steersman.sources.kube.pages import Page, page
 from steersman.sources.kube.resources import Resource
@@ -104,12 +103,12 @@ _LONG_LIFE = 10.0
 
 
 class Reflector:
-    """One resource of one cluster. `random`: a number from 0 up to 1, each time another.
+    """One resource of one cluster. `random`: a number from 0 up to 1, each time another. `events`: reads its lines.
 
     `standing` and `problem` say how it is; `whole`: everything was told once; `version`: the one that is served, "" before that is known.
     """
 
-    def __init__(self, resource: Resource, timing: Timing, random: Callable[[], float]) -> None:
+    def __init__(self, resource: Resource, timing: Timing, random: Callable[[], float], events: wire.Events) -> None:
         self.resource = resource
         self.standing = Standing.SYNCING
         self.problem = ""
@@ -118,7 +117,7 @@ class Reflector:
         self.watching = False
         self.failures = 0
         self._asked = False
-        self._events = wire.Events(_shape(resource))
+        self._events = events
         self._known = False
         self._timing = timing
         self._random = random
@@ -445,7 +444,3 @@ class Reflector:
         wait = min(timing.backoff_last, at_most, timing.backoff_first * 2 ** min(self.failures, 30))
         self.failures += 1
         self._not_before = now + max(at_least, wait * (0.5 + 0.5 * self._random()))
-
-
-def _shape(resource: Resource) -> type[shapes.Object]:
-    return shapes.Secret if resource.kind is None else shape_of(resource.api_version(resource.versions[0]), resource.kind)

@@ -17,6 +17,7 @@ from steersman.sources.contents import Steps
 from steersman.sources.kube.kubeconfig import BadKubeconfig, Kubeconfig, restricted
 from steersman.sources.kube.reflector import Begin, Change, Complete, Put, Remove
 from steersman.sources.kube.registrations import MOST_KEYS, Claim
+from steersman.sources.kube.wire import Events
 
 _Name = tuple[str, str]
 
@@ -42,6 +43,10 @@ class Secrets:
     def in_parts(self) -> bool:
         """Never is what has come so far to be told before the rest."""
         return False
+
+    def events(self) -> Events:
+        """What reads the lines of their watch."""
+        return Events(shapes.Secret)
 
     def take(self, changes: Iterable[Change], seen: float) -> Steps[None]:
         """Takes changes in; pauses after each object."""

@@ -142,14 +142,16 @@ class Events:
 
     def read(self, line: bytes) -> Event:
         """Raises BadAnswer, also for an object without a resourceVersion. One of another shape stays as it is."""
+        said = self.there(line)
+        return Event(said.type, head(said.object), said.object) if said is not None else event(line)
+
+    def there(self, line: bytes) -> "_Whole[shapes.Object] | None":
+        """What is said of an object that is there and has the shape; None for all else."""
         try:
             whole = self._whole.decode(line)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            pass
-        else:
-            if whole.type in ("ADDED", "MODIFIED") and whole.object.metadata.resource_version:
-                return Event(whole.type, head(whole.object), whole.object)
-        return event(line)
+            return None
+        return whole if whole.type in ("ADDED", "MODIFIED") and whole.object.metadata.resource_version else None
 
 
 def event(line: bytes) -> Event:
