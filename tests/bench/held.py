@@ -11,7 +11,6 @@ import selectors
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
 from envoy.config.core.v3.base_pb2 import Node as EnvoyNode
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
@@ -132,7 +131,7 @@ def _replaced(mesh: Mesh, chance: random.Random) -> list[Fact]:
     address = f"10.{200 + chance.randrange(50)}.{chance.randrange(250)}.{1 + chance.randrange(250)}"
     pod = pod_of(ObjectKey(key.cluster, key.namespace, name), address, old.place.node, labels_of_service(piece.service))
     entry = SliceEndpoint(address=address, pod=name, place=old.place)
-    piece = mesh.slices[key] = msgspec.structs.replace(piece, endpoints=(*piece.endpoints[:place], entry, *piece.endpoints[place + 1 :]))
+    piece = mesh.slices[key] = piece.listing((*piece.endpoints[:place], entry, *piece.endpoints[place + 1 :]))
     return [Delete(kind=Kind.POD, key=gone), upsert(Kind.POD, pod.key, pod), upsert(Kind.ENDPOINT_SLICE, key, piece)]
 
 

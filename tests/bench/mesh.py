@@ -11,6 +11,7 @@ from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Fact, Origin, Upsert
 from steersman.model.ids import ClusterID, IPFamily, Labels, Locality, NetworkID, ObjectKey, labels_of
 from steersman.model.objects import (
+    CONDITIONS,
     EndpointSlice,
     Kind,
     Node,
@@ -21,7 +22,7 @@ from steersman.model.objects import (
     ServiceType,
     SliceEndpoint,
     SlicePort,
-    endpoint_conditions,
+    conditions_code,
 )
 from steersman.model.proxy import Proxy
 from steersman.names import EDS, NETWORK_LABEL, TLS_MODE_LABEL
@@ -76,11 +77,10 @@ class Mesh:
         """One endpoint becomes unready, or ready again: a fact that moves every view of its service."""
         key = self._random.choice(self.names)
         piece = self.slices[key]
-        place = self._random.randrange(len(piece.endpoints))
-        old = piece.endpoints[place]
-        entry = msgspec.structs.replace(old, conditions=endpoint_conditions(not old.ready, True, False))
-        entries = (*piece.endpoints[:place], entry, *piece.endpoints[place + 1 :])
-        piece = self.slices[key] = msgspec.structs.replace(piece, endpoints=entries)
+        place = self._random.randrange(len(piece.conditions))
+        conditions = bytearray(piece.conditions)
+        conditions[place] = conditions_code(not CONDITIONS[conditions[place]].ready, True, False)
+        piece = self.slices[key] = msgspec.structs.replace(piece, conditions=bytes(conditions))
         return upsert(Kind.ENDPOINT_SLICE, key, piece)
 
     def change(self) -> tuple[float, list[Resource]]:
@@ -128,12 +128,12 @@ def service_facts(cluster: ClusterID, number: int, name: int, endpoints: int) ->
         facts.append(upsert(Kind.POD, pod.key, pod))
         entries.append(SliceEndpoint.of(_address(number, name, place, endpoints), pod=f"{key.name}-{place}", node=node))
     for first in range(0, len(entries), PER_SLICE):
-        piece = EndpointSlice(
-            key=ObjectKey(cluster, "default", f"{key.name}-{first}"),
+        piece = EndpointSlice.of(
+            ObjectKey(cluster, "default", f"{key.name}-{first}"),
             service=key.name,
             family=IPFamily.IPV4,
             ports=(SlicePort(name="http", port=8080),),
-            endpoints=tuple(entries[first : first + PER_SLICE]),
+            endpoints=entries[first : first + PER_SLICE],
         )
         facts.append(upsert(Kind.ENDPOINT_SLICE, piece.key, piece))
     return facts

@@ -129,8 +129,8 @@ def _slices() -> Iterator[Row]:
             for place in range(ENDPOINTS)
         )
         key = ObjectKey(CLUSTER, "demo", f"service-{number}-x2v7k")
-        yield EndpointSlice(
-            key=key,
+        yield EndpointSlice.of(
+            key,
             created="2026-01-01T00:00:00Z",
             service=f"service-{number}",
             family=V4,

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from steersman.model.config import ClusterConfig
 from steersman.model.ids import ClusterID, Locality, NetworkID
@@ -17,6 +19,8 @@ from steersman.registry.collections import (
     SLICE_MEMBERS,
     SOURCE_IDENTITIES,
 )
+from tests.support import strategies
+from tests.support.examples import examples
 from tests.support.mesh import V4, V6, Mesh, cluster, key, node, pod, port, ref, service, slice_of
 
 SERVICE = service("east", "reviews")
@@ -191,6 +195,27 @@ def test_an_entry_that_is_not_ready_is_that_where_it_lacks_the_port_as_well() ->
         ("10.0.0.1", "more", Rule.NOT_READY, SLICE),
         ("10.0.0.2", "more", Rule.NO_PORT, SLICE),
     ]
+
+
+@settings(max_examples=examples(50))
+@given(entries=st.lists(strategies.slice_entries, max_size=6), session=st.booleans())
+def test_what_an_entry_contributes_does_not_hang_on_those_beside_it(entries: list[SliceEndpoint], session: bool) -> None:
+    ports = (port(80), port(81, "lacking"), port(82, "named", target="web"))
+    numbers = [("http", 8080), ("named", None)]
+    mesh = Mesh(
+        service("east", "reviews", ports=ports, labels={SESSION_LABEL: "cookie"} if session else {}),
+        pod("east", "p1", "10.0.0.1", ports=(("web", 9999),)),
+        pod("east", "p2", "10.0.0.2"),
+        *(slice_of("east", "reviews", listed, name=f"one-{number}", ports=numbers) for number, listed in enumerate(entries)),
+        slice_of("east", "reviews", *entries, name="all", ports=numbers),
+    )
+    together = mesh.ask(SLICE_ENDPOINTS, key("east", "all"))
+    apart = [mesh.ask(SLICE_ENDPOINTS, key("east", f"one-{number}")) for number in range(len(entries))]
+    for name in ("http", "lacking", "named"):
+        listed = [(one.address, one.port, one.health, one.traits, one.workload) for found in apart for one in endpoints(found, name)]
+        assert [(one.address, one.port, one.health, one.traits, one.workload) for one in endpoints(together, name)] == listed
+        unusable = [(one.address, one.rule, one.note, one.workload) for found in apart for one in found.unusable if one.port_name == name]
+        assert [(one.address, one.rule, one.note, one.workload) for one in together.unusable if one.port_name == name] == unusable
 
 
 def test_an_endpoint_comes_with_its_pod_and_goes_with_it() -> None:

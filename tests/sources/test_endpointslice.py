@@ -37,8 +37,8 @@ def test_a_slice_as_the_api_server_prints_it_is_kept_as_far_as_proxies_see_it() 
         ports=[{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": None, "port": None}],
     )
     assert decoded.complaints == ()
-    assert decoded.value == EndpointSlice(
-        key=ObjectKey(ClusterID("east"), "ns", "a"),
+    assert decoded.value == EndpointSlice.of(
+        ObjectKey(ClusterID("east"), "ns", "a"),
         service="reviews",
         family=IPFamily.IPV4,
         ports=(SlicePort(name="http", port=8080), SlicePort(name="", port=None)),
@@ -87,11 +87,9 @@ def test_an_endpoint_without_a_usable_address_is_kept_as_written_with_its_flaw(e
 
 
 def test_what_entries_have_in_common_is_one_object() -> None:
-    one, two = sliced(
-        *({"addresses": [f"10.0.0.{number}"], "nodeName": "n", "conditions": {"ready": False}} for number in (1, 2))
-    ).value.endpoints
-    assert one.place is two.place
-    assert one.conditions is two.conditions
+    entries = ({"addresses": [f"10.0.0.{number}"], "nodeName": "n"} for number in (1, 2))
+    one, two = sliced(*entries).value.members.places
+    assert one is two
 
 
 def test_the_next_address_of_an_endpoint_stands_in_for_a_bad_one() -> None:

@@ -95,7 +95,7 @@ def _held(mesh: Offline, service: ObjectKey, slice_name: str, addresses: list[st
     before = mesh.pipeline.graph.ask(SLICES, key)
     assert before is not None
     kept, lost = (tuple(one for one in before.endpoints if (one.address in addresses) is gone) for gone in (False, True))
-    slices = (replace(before, endpoints=kept), replace(before, key=held_slice(key, service.name), endpoints=lost))
+    slices = (before.listing(kept), replace(before.listing(lost), key=held_slice(key, service.name)))
     count = len(lost) + len(pods)
     held = HeldRemoval(
         object=ObjectRef(Kind.SERVICE, service),

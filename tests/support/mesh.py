@@ -81,8 +81,8 @@ def slice_of(
     created: str = "",
 ) -> EndpointSlice:
     """An EndpointSlice. An entry given as text is ADDRESS, or ADDRESS=POD."""
-    return EndpointSlice(
-        key=key(cluster, name or f"{of}-1", namespace),
+    return EndpointSlice.of(
+        key(cluster, name or f"{of}-1", namespace),
         created=created,
         service=of,
         family=family,

@@ -36,8 +36,8 @@ def short(endpoint: SliceEndpoint) -> str:
 
 
 def piece(name: str, *entries: str, service: str = "web", port: int = 8080, family: IPFamily = IPFamily.IPV4) -> EndpointSlice:
-    return EndpointSlice(
-        key=key(name),
+    return EndpointSlice.of(
+        key(name),
         service=service,
         family=family,
         ports=(SlicePort(name="http", port=port),),

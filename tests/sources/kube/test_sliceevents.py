@@ -9,7 +9,7 @@ import pytest
 
 from steersman.model.facts import Delete, Upsert
 from steersman.model.ids import ClusterID, ObjectKey
-from steersman.model.objects import EndpointSlice
+from steersman.model.objects import READY, EndpointSlice
 from steersman.sources.contents import run
 from steersman.sources.endpointslice import Written
 from steersman.sources.kube import wire
@@ -74,12 +74,33 @@ def test_of_a_hundred_entries_only_the_one_that_changed_is_read() -> None:
         changed[place] = entry(place + 1, ready=False)
         assert read(telling.read(*changed)) == 1
         assert read(telling.read(*entries(100))) == 1
-    before, _ = telling.tell(*entries(100))
-    now, _ = telling.tell(*entries(41), entry(42, ready=False), *entries(100)[42:])
-    assert before is not None
-    assert now is not None
-    same = [one is other for one, other in zip(now.endpoints, before.endpoints, strict=True)]
-    assert same == [True] * 41 + [False] + [True] * 58
+
+
+def row_of(told: tuple[EndpointSlice | None, dict[str, str]]) -> EndpointSlice:
+    assert told[0] is not None
+    return told[0]
+
+
+@pytest.mark.parametrize("unready", [{42}, {99, 100}, {50, 52}])
+def test_who_stands_in_a_slice_is_the_very_object_of_before_when_only_conditions_change(unready: set[int]) -> None:
+    telling = Telling()
+    before = row_of(telling.tell(*entries(100)))
+    now = row_of(telling.tell(*(entry(number, ready=number not in unready) for number in range(1, 101))))
+    assert now.members is before.members
+    assert {number for number, listed in enumerate(now.endpoints, 1) if not listed.ready} == unready
+    assert before.conditions == bytes([READY] * 100)
+
+
+def test_a_column_in_which_nothing_changes_is_the_very_object_of_before() -> None:
+    telling = Telling()
+    before = row_of(telling.tell(*entries(20)))
+    moved = row_of(telling.tell(*entries(19), entry(20) | {"nodeName": "n"})).members
+    assert moved.places[19].node == "n"
+    assert moved.addresses is before.members.addresses
+    assert moved.pods is before.members.pods
+    renamed = row_of(telling.tell(*entries(19), entry(20) | {"nodeName": "n"}, ports=[])).members
+    assert renamed.ports == ()
+    assert renamed.places is moved.places
 
 
 def test_of_entries_that_come_and_go_only_those_that_come_are_read_and_one_that_has_become_the_last() -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from steersman.model.ids import ClusterID, Hostname, IPFamily, Key, Labels, Locality, NetworkID, ObjectKey, ServiceKey, SpiffeID
-from steersman.model.objects import EndpointPlace, Kind, Protocol, Row, SlicePort
+from steersman.model.objects import Kind, Protocol, Row
 
 
 class ObjectRef(Key, frozen=True, order=True):
@@ -183,22 +183,13 @@ class Rule(StrEnum):
         return self in (Rule.DIRECT, Rule.VIA_GATEWAY, Rule.DIRECT_NO_GATEWAY, Rule.FOLDED, Rule.REMOVAL_HELD)
 
 
-class SliceMembers(Row, frozen=True, kw_only=True):
-    """An EndpointSlice without its entries' conditions: of each entry, in order, its address as written, its pod's name and its place, side
-    by side, since a value for each would take more than all else that is kept of them."""
-
-    service: str
-    ports: tuple[SlicePort, ...]
-    addresses: tuple[str, ...]
-    pods: tuple[str, ...]
-    places: tuple[EndpointPlace, ...]
-
-
 class SliceCandidates(Row, frozen=True, kw_only=True):
     """The entries of an EndpointSlice as they are while they are ready. `ports`: (port name, each entry in order: an endpoint, or why it is
-    none), sorted by name. `session`: whether those that drain stay in use. `distinct`: no two entries have an address in common."""
+    none), sorted by name. `refused`: the places of those that are none at some port, sorted. `session`: whether those that drain stay in
+    use. `distinct`: no two entries have an address in common."""
 
     ports: tuple[tuple[str, tuple["Endpoint | Unusable", ...]], ...] = ()
+    refused: tuple[int, ...] = ()
     distinct: bool = True
     session: bool = False
 

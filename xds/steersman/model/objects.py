@@ -5,6 +5,7 @@ sequence is a tuple in a stated order, so that equal objects are equal values. `
 (RFC 3339, UTC), "" where absent; it comes first in every tie-break.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from sys import intern
@@ -107,12 +108,29 @@ class SlicePort(Row, frozen=True, kw_only=True):
     port: int | None
 
 
-class EndpointConditions(Row, frozen=True, kw_only=True, array_like=True):
+class EndpointConditions(Row, frozen=True, kw_only=True):
     """The conditions of an entry of an EndpointSlice, filled in by Kubernetes' defaults."""
 
     ready: bool = True
     serving: bool = True
     terminating: bool = False
+
+    @property
+    def code(self) -> int:
+        """By which an EndpointSlice keeps them: their place in CONDITIONS."""
+        return conditions_code(self.ready, self.serving, self.terminating)
+
+
+def conditions_code(ready: bool, serving: bool, terminating: bool) -> int:
+    """A bit for each condition; under 8."""
+    return ready | serving << 1 | terminating << 2
+
+
+CONDITIONS = tuple(EndpointConditions(ready=bool(code & 1), serving=bool(code & 2), terminating=bool(code & 4)) for code in range(8))
+"""All that there are, by code."""
+
+READY = conditions_code(ready=True, serving=True, terminating=False)
+"""Of nearly all entries."""
 
 
 class EndpointPlace(Row, frozen=True, kw_only=True, array_like=True):
@@ -130,27 +148,17 @@ def endpoint_place(node: str, zone: str, flaw: str = "") -> EndpointPlace:
     return EndpointPlace(node=intern(node), zone=intern(zone), flaw=flaw)
 
 
-@lru_cache(maxsize=8)
-def endpoint_conditions(ready: bool, serving: bool, terminating: bool) -> EndpointConditions:
-    """Equal ones are one object."""
-    return EndpointConditions(ready=ready, serving=serving, terminating=terminating)
-
-
-READY = endpoint_conditions(True, True, False)
-"""Of nearly all entries."""
-
-
-class SliceEndpoint(Row, frozen=True, kw_only=True, omit_defaults=True):
+class SliceEndpoint(Row, frozen=True, kw_only=True):
     """One entry of an EndpointSlice; the first address stands for all (Kubernetes calls them fungible). `pod` is targetRef's name, of a
     Pod, or "". An address with a flaw is kept as written; its source has reported it.
 
-    What many entries have in common is one object of each: there are more of these than of anything else. `of` sees to that.
+    No slice holds any: it has columns, which this is a line of.
     """
 
     address: str
     pod: str = ""
     place: EndpointPlace = endpoint_place("", "")
-    conditions: EndpointConditions = READY
+    conditions: EndpointConditions = CONDITIONS[READY]
 
     @classmethod
     def of(
@@ -165,9 +173,8 @@ class SliceEndpoint(Row, frozen=True, kw_only=True, omit_defaults=True):
         serving: bool = True,
         terminating: bool = False,
     ) -> Self:
-        return cls(
-            address=address, pod=pod, place=endpoint_place(node, zone, flaw), conditions=endpoint_conditions(ready, serving, terminating)
-        )
+        conditions = CONDITIONS[conditions_code(ready, serving, terminating)]
+        return cls(address=address, pod=pod, place=endpoint_place(node, zone, flaw), conditions=conditions)
 
     @property
     def ready(self) -> bool:
@@ -182,15 +189,76 @@ class SliceEndpoint(Row, frozen=True, kw_only=True, omit_defaults=True):
         return self.place.flaw
 
 
-class EndpointSlice(Row, frozen=True, kw_only=True):
-    """A discovery.k8s.io/v1 EndpointSlice. `service`: label kubernetes.io/service-name. FQDN slices are not kept."""
+class SliceMembers(Row, frozen=True, kw_only=True):
+    """An EndpointSlice without its entries' conditions: whose it is, and of each entry, in order, what SliceEndpoint says of it. Side by
+    side, since there are more entries than of anything else, and a value for each would take more than all else that is kept of them."""
 
-    key: ObjectKey
-    created: str = ""
     service: str
     family: IPFamily
     ports: tuple[SlicePort, ...] = ()
-    endpoints: tuple[SliceEndpoint, ...] = ()
+    addresses: tuple[str, ...] = ()
+    pods: tuple[str, ...] = ()
+    places: tuple[EndpointPlace, ...] = ()
+
+
+class EndpointSlice(Row, frozen=True, kw_only=True):
+    """A discovery.k8s.io/v1 EndpointSlice. `members`: who stands in it, the same object for as long as nothing but conditions changes.
+    `conditions`: of each entry, in order, a byte (EndpointConditions.code). `service`: label kubernetes.io/service-name. FQDN slices are
+    not kept."""
+
+    key: ObjectKey
+    created: str = ""
+    members: SliceMembers
+    conditions: bytes = b""
+
+    @classmethod
+    def of(
+        cls,
+        key: ObjectKey,
+        *,
+        service: str,
+        family: IPFamily,
+        created: str = "",
+        ports: tuple[SlicePort, ...] = (),
+        endpoints: Sequence[SliceEndpoint] = (),
+    ) -> Self:
+        """The slice that lists these."""
+        members = SliceMembers(
+            service=service,
+            family=family,
+            ports=ports,
+            addresses=tuple([listed.address for listed in endpoints]),
+            pods=tuple([listed.pod for listed in endpoints]),
+            places=tuple([listed.place for listed in endpoints]),
+        )
+        return cls(key=key, created=created, members=members, conditions=bytes([listed.conditions.code for listed in endpoints]))
+
+    def listing(self, endpoints: Sequence[SliceEndpoint]) -> Self:
+        """The same, but it lists these."""
+        return self.of(self.key, created=self.created, service=self.service, family=self.family, ports=self.ports, endpoints=endpoints)
+
+    @property
+    def service(self) -> str:
+        return self.members.service
+
+    @property
+    def family(self) -> IPFamily:
+        return self.members.family
+
+    @property
+    def ports(self) -> tuple[SlicePort, ...]:
+        return self.members.ports
+
+    @property
+    def endpoints(self) -> tuple[SliceEndpoint, ...]:
+        """Its entries one by one, made for whoever asks: what is done for each event looks at the columns."""
+        return tuple([self.endpoint(number) for number in range(len(self.conditions))])
+
+    def endpoint(self, number: int) -> SliceEndpoint:
+        """The entry at this place."""
+        of = self.members
+        conditions = CONDITIONS[self.conditions[number]]
+        return SliceEndpoint(address=of.addresses[number], pod=of.pods[number], place=of.places[number], conditions=conditions)
 
 
 class Pod(Row, frozen=True, kw_only=True):

@@ -17,13 +17,12 @@ from steersman.model.mesh import (
     NetworkGateways,
     ObjectRef,
     SliceCandidates,
-    SliceMembers,
     SourceCells,
     SourceEndpoints,
     Traits,
     Workload,
 )
-from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Service
+from steersman.model.objects import EndpointSlice, Gateway, Kind, Namespace, Node, Pod, Service, SliceMembers
 from steersman.model.proxy import Proxy
 from steersman.model.removals import HeldRemoval
 from steersman.names import NETWORK_LABEL
@@ -147,11 +146,17 @@ SLICES_OF_FAMILY: Index[FamilyKey, ObjectKey] = Index(
     SLICES,
     lambda piece: (FamilyKey(ObjectKey(piece.key.cluster, piece.key.namespace, piece.service), piece.family),),
 )
-SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index(
-    "endpointslices.listing",
-    SLICES,
-    lambda piece: [ClusterAddress(piece.key.cluster, entry.address) for entry in piece.endpoints if not entry.pod and not entry.flaw],
-)
+
+
+def _listed(piece: EndpointSlice) -> list[ClusterAddress]:
+    members = piece.members
+    if all(members.pods):
+        return []
+    entries = zip(members.addresses, members.pods, members.places, strict=True)
+    return [ClusterAddress(piece.key.cluster, address) for address, pod, place in entries if not (pod or place.flaw)]
+
+
+SLICES_LISTING: Index[ClusterAddress, ObjectKey] = Index("endpointslices.listing", SLICES, _listed)
 """By the address of an entry that names no Pod; those that name one are found by it."""
 PODS_AT: Index[str, ObjectKey] = Index("pods.at", PODS, lambda pod: pod.ips if pod.active else ())
 """By address, in whatever cluster: with the cluster in it there would be a key more for each pod."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import compress, count
 from typing import cast
 
 import msgspec
@@ -14,14 +15,13 @@ from steersman.model.mesh import (
     ObjectRef,
     Rule,
     SliceCandidates,
-    SliceMembers,
     SourceEndpoints,
     Traits,
     Twin,
     Unusable,
     Workload,
 )
-from steersman.model.objects import EndpointConditions, EndpointPlace, Kind, Pod, Port, Service, ServiceType
+from steersman.model.objects import CONDITIONS, EndpointConditions, EndpointPlace, Kind, Pod, Port, Service, ServiceType, SliceMembers
 from steersman.names import NETWORK_LABEL
 from steersman.registry.addresses import Address, canonical_family, parse_address
 from steersman.registry.collections import (
@@ -105,36 +105,40 @@ def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     piece = read(SLICES, key)
     if piece is None or not candidates.ports:
         return NOTHING
-    entries = piece.endpoints
-    unready = [number for number, entry in enumerate(entries) if not entry.conditions.ready]
+    unready = list(compress(count(), piece.conditions.translate(_UNREADY)))
+    doubtful = sorted({*unready, *candidates.refused}) if candidates.refused else unready
+    if not doubtful:  # nearly always: they are endpoints as they stand, and one value then, not two
+        ports_as_they_are = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)
+        return SourceEndpoints(ports=ports_as_they_are, distinct=candidates.distinct)
+    said = [CONDITIONS[piece.conditions[number]] for number in doubtful]
     ports = []
     unusable: list[Unusable] = []
     for name, at_port in candidates.ports:
-        judged = list(at_port)
-        for number in unready:
-            judged[number] = _judged(at_port[number], name, entries[number].conditions, session=candidates.session)
-        found = tuple([one for one in judged if type(one) is Endpoint])
-        ports.append((name, found))
-        if len(found) < len(judged):
-            unusable.extend([one for one in judged if type(one) is Unusable])
-    whole = tuple(ports)
-    if whole == candidates.ports:  # all are endpoints as they stand, as nearly always: one value then, not two
-        whole = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)
-    return SourceEndpoints(ports=whole, distinct=candidates.distinct, unusable=tuple(unusable))
+        judged = [_judged(at_port[number], name, its, session=candidates.session) for number, its in zip(doubtful, said, strict=True)]
+        ports.append((name, _with_judged(at_port, doubtful, judged)))
+        unusable.extend([one for one in judged if type(one) is Unusable])
+    return SourceEndpoints(ports=tuple(ports), distinct=candidates.distinct, unusable=tuple(unusable))
+
+
+_UNREADY = bytes(not CONDITIONS[code % len(CONDITIONS)].ready for code in range(256))
+"""Of each byte of a slice's conditions, whether the entry isn't ready."""
+
+
+def _with_judged(candidates: tuple[Endpoint | Unusable, ...], places: list[int], judged: list[Endpoint | Unusable]) -> tuple[Endpoint, ...]:
+    """Of the candidates of a port those that are endpoints; all but the judged ones, at these places, are."""
+    found = list(candidates)
+    for place, one in zip(reversed(places), reversed(judged), strict=True):  # those before it stay where they are
+        if type(one) is Endpoint:
+            found[place] = one
+        else:
+            del found[place]
+    return cast("tuple[Endpoint, ...]", tuple(found))
 
 
 def slice_members(read: Reader, key: ObjectKey) -> SliceMembers | None:
     """What of an EndpointSlice its entries' conditions don't touch; None where there is no such slice."""
     piece = read(SLICES, key)
-    if piece is None:
-        return None
-    return SliceMembers(
-        service=piece.service,
-        ports=piece.ports,
-        addresses=tuple([listed.address for listed in piece.endpoints]),
-        pods=tuple([listed.pod for listed in piece.endpoints]),
-        places=tuple([listed.place for listed in piece.endpoints]),
-    )
+    return piece.members if piece is not None else None
 
 
 def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
@@ -162,7 +166,8 @@ def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
             ports.append((name, _on_any_port(read, entries, port)))
         else:
             ports.append((name, tuple(_unusable(one, name) if isinstance(one, _Refused) else _without_port(one, name) for one in entries)))
-    return SliceCandidates(ports=tuple(ports), distinct=_distinct(entries), session=placing.session)
+    refused = {place for _, at_port in ports for place, one in enumerate(at_port) if type(one) is Unusable}
+    return SliceCandidates(ports=tuple(ports), refused=tuple(sorted(refused)), distinct=_distinct(entries), session=placing.session)
 
 
 def workloads_from(read: Reader, source: ObjectRef) -> list[Workload]:
@@ -239,8 +244,8 @@ def _absent(read: Reader, pod: ObjectKey) -> tuple[Rule, ObjectRef, str]:
 
 
 def _judged(candidate: Endpoint | Unusable, port_name: str, said: EndpointConditions, *, session: bool) -> Endpoint | Unusable:
-    """What a candidate is that isn't ready. Of one that is nowhere an endpoint that is said, and not how it is."""
-    if isinstance(candidate, Unusable) and candidate.rule is not Rule.NO_PORT:
+    """What a candidate is by its conditions. Of one that is nowhere an endpoint that is said, and not how it is."""
+    if said.ready or (isinstance(candidate, Unusable) and candidate.rule is not Rule.NO_PORT):
         return candidate
     refused = _condition(said, session)
     if refused is not None:
@@ -375,7 +380,8 @@ def _ready_in(read: Reader, slices: Iterable[ObjectKey]) -> Iterator[str]:
     for key in slices:
         piece = read(SLICES, key)
         if piece is not None:
-            yield from (entry.pod for entry in piece.endpoints if entry.pod and entry.ready and not entry.flaw)
+            entries = zip(piece.members.pods, piece.members.places, piece.conditions.translate(_UNREADY), strict=True)
+            yield from [pod for pod, place, unready in entries if pod and not unready and not place.flaw]
 
 
 # -- a Service without EndpointSlices -----------------------------------------------------------------------------------------

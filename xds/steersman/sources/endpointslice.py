@@ -1,17 +1,18 @@
 """discovery.k8s.io/v1 EndpointSlice.
 
-Of a hundred entries one changes at a time: those that a Written slice says are as they were are the very rows of before.
+Of a hundred entries one changes at a time: those that a Written slice says are as they were are not read again, and
+what they are stays where it stood.
 """
 
 from sys import intern
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
 from steersman.errors import InvalidObject
 from steersman.model.facts import Severity
 from steersman.model.ids import IPFamily, ObjectKey, canonical_ip
-from steersman.model.objects import EndpointSlice, SliceEndpoint, SlicePort
+from steersman.model.objects import READY, EndpointPlace, EndpointSlice, SliceMembers, SlicePort, conditions_code, endpoint_place
 from steersman.sources import shapes
 from steersman.sources.blocks import Blocks, unknown
 from steersman.sources.report import Report
@@ -21,6 +22,8 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 _IMPORTED_SERVICE_NAME = "multicluster.kubernetes.io/service-name"
 _UNSPECIFIED = ("0.0.0.0", "::")
 _entry = msgspec.json.Decoder(shapes.SliceEndpoint).decode
+
+T = TypeVar("T")
 
 
 class Past(NamedTuple):
@@ -77,16 +80,19 @@ def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Repor
         family = IPFamily(shape.address_type or "")
     except ValueError as error:
         raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
-    endpoints, blocks = _endpoints(shape, family, report)
-    row = EndpointSlice(
-        key=key,
-        created=shape.metadata.creation_timestamp or "",
+    entries, blocks = _entries(shape, family, report)
+    members = SliceMembers(
         service=intern(service),
         family=family,
         ports=_ports(shape.ports or [], report),
-        endpoints=endpoints,
+        addresses=entries.addresses,
+        pods=entries.pods,
+        places=entries.places,
     )
-    return row, blocks
+    before = shape.before if isinstance(shape, Written) else None
+    if before is not None and before.members == members:
+        members = before.members
+    return EndpointSlice(key=key, created=shape.metadata.creation_timestamp or "", members=members, conditions=entries.conditions), blocks
 
 
 def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, ...]:
@@ -99,25 +105,46 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
     return tuple(ports)
 
 
-def _endpoints(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> tuple[tuple[SliceEndpoint, ...], Blocks | None]:
-    first, blocks = 0, None
-    front: tuple[SliceEndpoint, ...] = ()
-    back: tuple[SliceEndpoint, ...] = ()
+class _Entries(NamedTuple):
+    """Column by column, as SliceMembers and EndpointSlice have them."""
+
+    addresses: tuple[str, ...] = ()
+    pods: tuple[str, ...] = ()
+    places: tuple[EndpointPlace, ...] = ()
+    conditions: bytes = b""
+
+
+def _entries(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> tuple[_Entries, Blocks | None]:
+    first, stop, blocks = 0, 0, None
+    there = _Entries()
     if isinstance(shape, Written):
         first, blocks = shape.first, shape.blocks
         if shape.before is not None:
-            there = shape.before.endpoints
-            front, back = there[:first], there[len(there) - shape.last :]
-    rows = []
+            of = shape.before.members
+            there = _Entries(of.addresses, of.pods, of.places, shape.before.conditions)
+            stop = len(there.conditions) - shape.last
+    read = []
     flawed = []
     for number, entry in enumerate(shape.endpoints or [], first):
         said = len(report)
-        rows.append(_endpoint(number, _shape_of(number, entry), family, report))
+        read.append(_endpoint(number, _shape_of(number, entry), family, report))
         if len(report) > said:
             flawed.append(number)
     if flawed and blocks is not None:
         blocks = unknown(blocks, flawed)  # it is said again each time
-    return (*front, *rows, *back), blocks
+    addresses, pods, places, conditions = zip(*read, strict=True) if read else _Entries()
+    entries = _Entries(
+        _column(there.addresses, first, stop, addresses),
+        _column(there.pods, first, stop, pods),
+        _column(there.places, first, stop, places),
+        there.conditions[:first] + bytes(conditions) + there.conditions[stop:],
+    )
+    return entries, blocks
+
+
+def _column(there: tuple[T, ...], first: int, stop: int, read: tuple[T, ...]) -> tuple[T, ...]:
+    """What was read in place of what stood from `first` to before `stop`; where it is the same, the very column that there was."""
+    return there if there[first:stop] == read else (*there[:first], *read, *there[stop:])
 
 
 def _shape_of(number: int, entry: msgspec.Raw) -> shapes.SliceEndpoint:
@@ -129,20 +156,16 @@ def _shape_of(number: int, entry: msgspec.Raw) -> shapes.SliceEndpoint:
         raise msgspec.ValidationError(f"{expected} - at `$.endpoints[{number}]{path or '`'}") from error
 
 
-def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> SliceEndpoint:
+def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> tuple[str, str, EndpointPlace, int]:
+    """Address, pod, place, and the code of the conditions."""
     address, flaw = _first_address(number, shape.addresses or [], family, report)
     conditions = shape.conditions
     target = shape.target_ref
-    return SliceEndpoint.of(
-        address,
-        pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
-        node=shape.node_name or "",
-        zone=shape.zone or "",
-        flaw=flaw,
-        ready=conditions is None or conditions.ready is not False,
-        serving=conditions is None or conditions.serving is not False,
-        terminating=conditions is not None and conditions.terminating is True,
-    )
+    pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
+    said = READY
+    if conditions is not None:
+        said = conditions_code(conditions.ready is not False, conditions.serving is not False, conditions.terminating is True)
+    return address, pod, endpoint_place(shape.node_name or "", shape.zone or "", flaw), said
 
 
 def _first_address(number: int, texts: list[str | None], family: IPFamily, report: Report) -> tuple[str, str]:

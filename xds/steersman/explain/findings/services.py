@@ -206,7 +206,7 @@ def _selection(mesh: Mesh, objects: list[Service]) -> Iterator[Finding]:
 
 def _listed_at_all(mesh: Mesh, service: Service) -> bool:
     pieces = (mesh.rows(SLICES).get(key) for key in mesh.read(SLICES_OF, service.key))
-    return any(piece is not None and piece.endpoints for piece in pieces)
+    return any(piece is not None and piece.conditions for piece in pieces)
 
 
 def _missing_pods(mesh: Mesh, entries: list[Unusable]) -> Iterator[Finding]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from steersman.model.ids import IPFamily, ObjectKey
-from steersman.model.objects import EndpointSlice, SliceEndpoint
+from steersman.model.objects import CONDITIONS, EndpointSlice, SliceEndpoint
 from steersman.model.removals import held_slice
 
 
@@ -14,14 +16,34 @@ def is_up(endpoint: SliceEndpoint) -> bool:
 
 def up_in(piece: EndpointSlice | None) -> int:
     """How many endpoints of a slice are up."""
-    return sum([is_up(endpoint) for endpoint in piece.endpoints]) if piece is not None else 0
+    return len(places_up(piece)) if piece is not None else 0
+
+
+def places_up(piece: EndpointSlice) -> list[int]:
+    """The places in a slice of those that are up."""
+    entries = zip(piece.conditions, piece.members.places, strict=True)
+    return [number for number, (said, place) in enumerate(entries) if said in _UP and not place.flaw]
+
+
+_UP = frozenset(said.code for said in CONDITIONS if said.ready and not said.terminating)
 
 
 def lost(before: EndpointSlice, now: EndpointSlice | None) -> list[SliceEndpoint]:
     """Those that were up, and are listed no longer, or as not ready. One that terminates now, or whose address is listed for another pod,
     isn't lost: the API says what became of it."""
+    places = places_up(before)
+    if now is not None and places:
+        entries, as_before = list(_entries(before)), set(_entries(now))
+        places = [number for number in places if entries[number] not in as_before]
+    if not places:  # nearly always
+        return []
     listed = {endpoint.address: endpoint for endpoint in now.endpoints} if now is not None else {}
-    return [endpoint for endpoint in before.endpoints if is_up(endpoint) and _is_lost(endpoint, listed.get(endpoint.address))]
+    return [endpoint for endpoint in map(before.endpoint, places) if _is_lost(endpoint, listed.get(endpoint.address))]
+
+
+def _entries(piece: EndpointSlice) -> Iterator[tuple[str, str, int]]:
+    """Address, pod and conditions of each."""
+    return zip(piece.members.addresses, piece.members.pods, piece.conditions, strict=True)
 
 
 def _is_lost(endpoint: SliceEndpoint, listed: SliceEndpoint | None) -> bool:
@@ -121,12 +143,12 @@ class Doubted:
         pod has changed hands. Not ready is all it may say for them to be held further."""
         if not self._addresses:
             return
-        for listed in piece.endpoints:
-            held = self.at(listed.address)
-            if held is not None and not _is_lost(held, listed):
-                yield listed.address
-            for moved in self._pods.get((listed.pod, piece.family), ()) if listed.pod else ():
-                if moved != listed.address:
+        for number, (address, pod, _) in enumerate(_entries(piece)):
+            held = self.at(address)
+            if held is not None and not _is_lost(held, piece.endpoint(number)):
+                yield address
+            for moved in self._pods.get((pod, piece.family), ()) if pod else ():
+                if moved != address:
                     yield moved
 
     def pending_of(self, key: ObjectKey) -> list[str]:
@@ -139,12 +161,5 @@ class Doubted:
         piece = self.pieces.get(key)
         if piece is None:
             return None
-        of = piece.slice
-        return EndpointSlice(
-            key=held_slice(key, of.service),
-            created=of.created,
-            service=of.service,
-            family=of.family,
-            ports=of.ports,
-            endpoints=tuple(piece.endpoints.values()),
-        )
+        listed = piece.slice.listing(list(piece.endpoints.values()))
+        return msgspec.structs.replace(listed, key=held_slice(key, listed.service))

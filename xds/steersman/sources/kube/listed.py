@@ -1,9 +1,9 @@
 """The EndpointSlices of one cluster as its API lists them, by Service. Pure."""
 
 from steersman.model.ids import ObjectKey
-from steersman.model.objects import EndpointSlice, SliceEndpoint
+from steersman.model.objects import EndpointSlice
 from steersman.sources.contents import Steps
-from steersman.sources.kube.doubted import is_up, up_in
+from steersman.sources.kube.doubted import places_up, up_in
 
 
 class Listed:
@@ -43,9 +43,9 @@ class Listed:
         """By Service: which of these Pods its slices name, with how many endpoints that are up. Pauses after each slice."""
         found: dict[ObjectKey, dict[ObjectKey, int]] = {}
         for piece in list(self._slices.values()) if pods else ():
-            for endpoint in piece.endpoints:
-                if endpoint.pod and is_up(endpoint):
-                    pod = pod_of(piece.key, endpoint)
+            for number in places_up(piece):
+                if name := piece.members.pods[number]:
+                    pod = pod_of(piece.key, name)
                     if pod in pods:
                         named = found.setdefault(service_of(piece), {})
                         named[pod] = named.get(pod, 0) + 1
@@ -57,6 +57,6 @@ def service_of(piece: EndpointSlice) -> ObjectKey:
     return ObjectKey(piece.key.cluster, piece.key.namespace, piece.service)
 
 
-def pod_of(beside: ObjectKey, endpoint: SliceEndpoint) -> ObjectKey:
-    """The Pod that an endpoint names. `beside`: its slice, or its Service, which are of the same namespace."""
-    return ObjectKey(beside.cluster, beside.namespace, endpoint.pod)
+def pod_of(beside: ObjectKey, name: str) -> ObjectKey:
+    """The Pod of this name. `beside`: a slice that names it, or its Service, which are of the same namespace."""
+    return ObjectKey(beside.cluster, beside.namespace, name)

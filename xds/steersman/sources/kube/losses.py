@@ -12,7 +12,7 @@ from steersman.model.mesh import ObjectRef
 from steersman.model.objects import EndpointSlice, Kind, Pod, SliceEndpoint
 from steersman.settings import RemovalGuardSettings
 from steersman.sources.contents import Steps, run
-from steersman.sources.kube.doubted import Doubted, is_up, lost, up_in
+from steersman.sources.kube.doubted import Doubted, is_up, lost, places_up, up_in
 from steersman.sources.kube.held import HeldFacts
 from steersman.sources.kube.listed import Listed, pod_of, service_of
 from steersman.sources.kube.withheld import Absent, Withheld
@@ -124,7 +124,7 @@ class Losses:
         doubted.add(piece, endpoint)
         self._at[endpoint.address] = _with(self._at.get(endpoint.address, ()), doubted)
         if endpoint.pod:
-            self._stands_behind(pod_of(doubted.key, endpoint), doubted)
+            self._stands_behind(pod_of(doubted.key, endpoint.pod), doubted)
 
     def _settle(self, doubted: Doubted, piece: EndpointSlice, now: float) -> None:
         """Drops what this slice says something of. An endpoint that is listed again while its Pod isn't, is lost by that as much, as far as
@@ -136,17 +136,17 @@ class Losses:
         for address in settled if doubted.since else ():
             held, there = doubted.at(address), listed.get(address)
             if held is not None and there is not None and there.pod == held.pod and is_up(there):
-                pod = pod_of(doubted.key, held)
+                pod = pod_of(doubted.key, held.pod)
                 if self._withheld.has_pod(pod):
                     doubted.gone[pod] = doubted.gone.get(pod, 0) + 1
         self._drop(doubted, settled, now)
 
     def _unlist(self, doubted: Doubted, before: EndpointSlice, piece: EndpointSlice | None, now: float) -> None:
         """Pods that a list lacked, and that the slice no longer has either, are held with their endpoints or not at all."""
-        listed = {endpoint.pod for endpoint in piece.endpoints if is_up(endpoint)} if piece is not None else set()
-        for endpoint in before.endpoints:
-            if endpoint.pod and endpoint.pod not in listed:
-                pod = pod_of(doubted.key, endpoint)
+        listed = {piece.members.pods[number] for number in places_up(piece)} if piece is not None else set()
+        for name in before.members.pods:
+            if name and name not in listed:
+                pod = pod_of(doubted.key, name)
                 if doubted.gone.pop(pod, 0):
                     self._free(pod, now)
 
@@ -158,7 +158,7 @@ class Losses:
             if endpoint is not None:
                 pieces.add(doubted.drop(address))
                 if endpoint.pod:
-                    self._free(pod_of(doubted.key, endpoint), now)
+                    self._free(pod_of(doubted.key, endpoint.pod), now)
         self._show(doubted.key, pieces, now)
 
     def _show(self, service: ObjectKey, keys: Iterable[ObjectKey], now: float) -> None:
@@ -209,7 +209,7 @@ class Losses:
             return False
         if not endpoint.pod:
             return address in self._anew
-        key = pod_of(doubted.key, endpoint)
+        key = pod_of(doubted.key, endpoint.pod)
         pod = self._pod(key)
         if pod is None:
             return not self._withheld.has_pod(key) or self._anew.get(address, key) != key
@@ -324,7 +324,7 @@ class Losses:
             return
         doubted.unbelieved = False
         for piece in self._listed.of(doubted.key):
-            self._drop(doubted, [listed.address for listed in piece.endpoints], now)
+            self._drop(doubted, piece.members.addresses, now)
             yield
         self._touched.add(doubted.key)
 
@@ -353,7 +353,7 @@ class Losses:
             self._show(service, (key,), now)
             for endpoint in piece.endpoints.values() if self._withheld.pods else ():
                 if endpoint.pod:
-                    self._free(pod_of(service, endpoint), now)
+                    self._free(pod_of(service, endpoint.pod), now)
             yield
         for pod in doubted.gone:
             self._free(pod, now)

@@ -16,7 +16,7 @@ import msgspec
 
 from steersman.model.ids import ClusterID, Labels, ObjectKey, labels_of
 from steersman.model.objects import (
-    READY,
+    CONDITIONS,
     EndpointSlice,
     Gateway,
     Kind,
@@ -25,11 +25,10 @@ from steersman.model.objects import (
     Pod,
     Row,
     Service,
-    endpoint_conditions,
     endpoint_place,
 )
 
-FORMAT = 3
+FORMAT = 4
 """To be raised whenever a row of the model changes in form or meaning: a file of another number is not used."""
 
 _MAGIC = b"steersman warm file "
@@ -203,17 +202,19 @@ def _decoded(decoder: msgspec.msgpack.Decoder[T], frame: bytes | memoryview) -> 
 
 
 def shared(row: Any) -> Any:
-    """The row that was just decoded, with what many rows have in common being one object, as where they come from the API."""
+    """The row that was just decoded, with what many rows have in common being one object, as where they come from the API. Raises
+    Unusable."""
     key: ObjectKey = row.key
     _set(row, "key", ObjectKey(ClusterID(intern(key.cluster)), intern(key.namespace), key.name))
     match row:
         case EndpointSlice():
-            _set(row, "service", intern(row.service))
-            for endpoint in row.endpoints:
-                place, conditions = endpoint.place, endpoint.conditions
-                _set(endpoint, "place", endpoint_place(place.node, place.zone, place.flaw))
-                if conditions is not READY:
-                    _set(endpoint, "conditions", endpoint_conditions(conditions.ready, conditions.serving, conditions.terminating))
+            members = row.members
+            if not len(row.conditions) == len(members.addresses) == len(members.pods) == len(members.places):
+                raise Unusable(f"the columns of EndpointSlice {key} differ in length")
+            if max(row.conditions, default=0) >= len(CONDITIONS):
+                raise Unusable(f"EndpointSlice {key} has conditions that there are not")
+            _set(members, "service", intern(members.service))
+            _set(members, "places", tuple([endpoint_place(place.node, place.zone, place.flaw) for place in members.places]))
         case Pod():
             _set(row, "labels", _labels(row.labels))
             _set(row, "node", intern(row.node))
