@@ -394,7 +394,7 @@ class Graph:
         plan.key = node.key
         value: Any
         try:
-            value = plan.compute(plan.read, node.key) if plan.again is None or node.value is _UNMADE else plan.anew(node.key)
+            value = plan.compute(plan.read, node.key) if plan.again is None or node.value is _UNMADE else plan.anew(node)
         except UndeclaredRead:
             raise
         except ComputeFailed as failure:
@@ -444,7 +444,7 @@ class Graph:
             if node.demand is not None or node.dependents is not None or node.plan.nodes.get(node.key) is not node:
                 continue
             del node.plan.nodes[node.key]
-            node.plan.kept.pop(node.key, None)
+            node.plan.kept.pop(node, None)
             self._dirty[node.plan.level].pop(node, None)
             self._note_want(node.plan)
             for dep in node.each_dep():

@@ -128,8 +128,8 @@ class Plan:
         self.level = level
         self.compute = compute
         self.again = again
-        self.kept: OrderedDict[Any, Any] = OrderedDict()
-        """What `again` kept, by key, the latest last."""
+        self.kept: OrderedDict[Node, Any] = OrderedDict()
+        """What `again` kept, the latest last. (A node's hash is its identity; a key may take a microsecond to hash.)"""
         self.of = of
         """The table of whose rows each value is one's, under the row's key: that the value reads its row goes without an edge."""
         self.by_row: list[Plan] = []
@@ -141,12 +141,12 @@ class Plan:
         self.deps: list[Node] = []
         """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
 
-    def anew(self, key: Any) -> Any:
+    def anew(self, node: Node) -> Any:
         """The value of a node that was computed before, where it may go on from what was kept of it. A computation that raises or is put
         off leaves that as it was: it says itself what it is of."""
         assert self.again is not None
-        value, self.kept[key] = self.again(self.read, key, self.kept.get(key))
-        self.kept.move_to_end(key)
+        value, self.kept[node] = self.again(self.read, node.key, self.kept.get(node))
+        self.kept.move_to_end(node)
         if len(self.kept) > KEPT:
             self.kept.popitem(last=False)
         return value
