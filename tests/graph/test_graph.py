@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steersman.graph import ComputeFailed, Derived, Graph, Index, NodeRef, Reader, Table, UndeclaredRead, common_ends
+from steersman.graph import ComputeFailed, Derived, Graph, Index, NodeRef, Reader, Table, UndeclaredRead, differences
 
 
 class Row(NamedTuple):
@@ -56,9 +56,9 @@ class Counted:
         self.went_on_from.append(kept)
         rows = tuple([row for row in (read(ROWS, name) for name in read(IN_GROUP, group)) if row is not None])
         before = kept or Summed((), 0)
-        start, end = common_ends(before.rows, rows)
-        left, entered = before.rows[start : len(before.rows) - end], rows[start : len(rows) - end]
-        total = before.total - sum(row.size for row in left) + sum(row.size for row in entered)
+        total = before.total
+        for left, gone, entered, ends in differences(before.rows, rows):
+            total += sum(row.size for row in rows[entered:ends]) - sum(row.size for row in before.rows[left:gone])
         return total, Summed(rows, total)
 
     def parity(self, read: Reader, group: str) -> str:
@@ -426,30 +426,6 @@ def test_a_computation_that_is_put_off_leaves_what_was_kept_before() -> None:
     assert graph.value(REPORT, "g") == "ABCDEFGH"
     assert seen == [None, "A", "A", "A"]
     assert list(graph._plans[REPORT].kept.values()) == ["ABCDEFGH"]
-
-
-OBJECTS = [object() for _ in range(4)]
-ITEMS = st.lists(st.sampled_from(OBJECTS), max_size=8).map(tuple)
-
-
-@given(ITEMS, ITEMS, ITEMS, ITEMS)
-def test_the_common_ends_of_two_tuples_are_as_long_as_can_be(
-    opening: tuple[object, ...], before: tuple[object, ...], after: tuple[object, ...], ending: tuple[object, ...]
-) -> None:
-    one, other = opening + before + ending, opening + after + ending
-    start, end = common_ends(one, other)
-    assert start + end <= min(len(one), len(other))
-    assert start + end >= len(opening) + len(ending)
-    assert one[:start] == other[:start]
-    assert one[len(one) - end :] == other[len(other) - end :]
-    if start + end < min(len(one), len(other)):
-        assert one[start] is not other[start]
-        assert one[-1 - end] is not other[-1 - end]
-    assert common_ends(one, one) == (len(one), 0)
-
-
-def test_equal_items_that_are_other_objects_are_not_in_common() -> None:
-    assert common_ends((Row("g", 1), OBJECTS[0]), (Row("g", 1), OBJECTS[0])) == (0, 1)
 
 
 KEYS = st.sampled_from("abcdef")

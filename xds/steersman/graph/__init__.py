@@ -1,7 +1,7 @@
 """The incremental engine. It has never heard of xDS: it knows tables, indexes and pure functions of them."""
 
 from steersman.graph.collections import Again, Collection, Compute, Derived, Index, Reader, Table
-from steersman.graph.differences import common_ends
+from steersman.graph.differences import differences
 from steersman.graph.engine import Graph, Settled
 from steersman.graph.nodes import ComputeFailed, NodeRef, UndeclaredRead
 
@@ -18,5 +18,5 @@ __all__ = [
     "Settled",
     "Table",
     "UndeclaredRead",
-    "common_ends",
+    "differences",
 ]

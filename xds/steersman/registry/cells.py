@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from steersman.graph import Reader, common_ends
+from steersman.graph import Reader, differences
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
 from steersman.model.mesh import (
     CellIndex,
@@ -102,8 +102,9 @@ def _exchanged(before: CelledBefore, listed: SourceEndpoints) -> SourceCells | N
 def _in_place(cells: tuple[SourceCell, ...], was: tuple[Endpoint, ...], now: tuple[Endpoint, ...]) -> tuple[SourceCell, ...] | None:
     """The cells of a port; None where so much is to be exchanged that it would take longer. A cell of which nothing is stays the object
     that it is."""
-    start, end = common_ends(was, now)
-    left, entered = was[start : len(was) - end], now[start : len(now) - end]
+    differ = differences(was, now)
+    left = [endpoint for begins, ends, _, _ in differ for endpoint in was[begins:ends]]
+    entered = [endpoint for _, _, begins, ends in differ for endpoint in now[begins:ends]]
     if (len(left) + len(entered)) * _EXCHANGED > len(now):
         return None
     found = list(cells)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from steersman.graph import Reader, common_ends
+from steersman.graph import Reader, differences
 from steersman.model.ids import Locality, ServicePortKey
 from steersman.model.mesh import Arrangement, Endpoint, SplitHorizon, Traits
 from steersman.registry.collections import CELLS, CellKey
@@ -37,17 +37,21 @@ _NOTHING = EncodedBefore()
 
 
 def encoded_cells_again(read: Reader, key: EncodedCellsKey, before: EncodedBefore | None) -> tuple[bytes, EncodedBefore]:
-    """The same, of which only what lies between the endpoints that were there before, at the start and at the end, is encoded: an
-    endpoint's bytes don't depend on its neighbours."""
+    """The same, of which only endpoints that weren't there are encoded: the bytes of one don't depend on its neighbours."""
     before = before or _NOTHING
     endpoints = _endpoints(read, key.port, key.cells)
-    start, end = common_ends(before.endpoints, endpoints)
-    middle = encoded(endpoints[start : len(endpoints) - end], key.scale, headless=key.headless)
-    stays = len(before.endpoints) - end
-    lengths = before.lengths
-    opening = sum(lengths[:start])
-    whole = b"".join((before.encoded[:opening], middle, before.encoded[opening + sum(lengths[start:stays]) :]))
-    return whole, EncodedBefore(endpoints, lengths[:start] + lengths_of(middle) + lengths[stays:], whole)
+    pieces: list[bytes] = []
+    lengths = array("I")
+    at = taken = 0
+    for left, gone, entered, ends in differences(before.endpoints, endpoints):
+        stay = before.lengths[taken:left]
+        encoded_anew = encoded(endpoints[entered:ends], key.scale, headless=key.headless)
+        pieces += (before.encoded[at : at + sum(stay)], encoded_anew)
+        lengths += stay + lengths_of(encoded_anew)
+        at += sum(stay) + sum(before.lengths[left:gone])
+        taken = gone
+    whole = b"".join((*pieces, before.encoded[at:]))
+    return whole, EncodedBefore(endpoints, lengths + before.lengths[taken:], whole)
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:
