@@ -18,7 +18,7 @@ from steersman.model.mesh import Rule
 from steersman.model.objects import GatewayServer, Protocol, Row, ServiceType, TLSMode
 from steersman.model.proxy import Proxy
 from steersman.registry.collections import ENDPOINT_SOURCES, MESH_SERVICES, PROXIES, SERVICE_KEYS
-from steersman.registry.endpoints import endpoints_from
+from steersman.registry.endpoints import endpoints_from, unusable_from
 from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import SEEN, STANDPOINTS, SeenKey
 from steersman.views.horizon import horizon_of
@@ -224,10 +224,9 @@ def entries(mesh: Mesh, key: ServicePortKey) -> Iterator[tuple[Any, ...]]:
         if own is None:
             continue
         for source in ask(ENDPOINT_SOURCES, one.key):
-            found = endpoints_from(ask, source)
-            for name, endpoints in found.ports:
+            for name, endpoints in endpoints_from(ask, source).ports:
                 yield from ((one.address, one.port, one.workload.cluster, one.workload.pod) for one in endpoints if name == own.name)
-            yield from ((entry, source) for entry in found.unusable if entry.port_name == own.name)
+            yield from ((entry, source) for entry in unusable_from(ask, source) if entry.port_name == own.name)
 
 
 @given(histories())

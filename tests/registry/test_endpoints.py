@@ -1,6 +1,6 @@
 """What EndpointSlices and Pods contribute: endpoints, and what is none, with the reason."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from steersman.model.config import ClusterConfig
 from steersman.model.ids import ClusterID, Locality, NetworkID
-from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin
+from steersman.model.mesh import Endpoint, Health, ObjectRef, Rule, SourceEndpoints, Traits, Twin, Unusable
 from steersman.model.objects import Kind, Row, ServiceType, SliceEndpoint
 from steersman.names import SESSION_LABEL
 from steersman.registry.collections import (
@@ -19,6 +19,7 @@ from steersman.registry.collections import (
     SLICE_MEMBERS,
     SOURCE_IDENTITIES,
 )
+from steersman.registry.endpoints import endpoints_from, unusable_from
 from tests.support import strategies
 from tests.support.examples import examples
 from tests.support.mesh import V4, V6, Mesh, cluster, key, node, pod, port, ref, service, slice_of
@@ -27,23 +28,38 @@ SERVICE = service("east", "reviews")
 SLICE = ref(Kind.ENDPOINT_SLICE, "east", "reviews-1")
 
 
-def from_slice(*rows: Row, name: str = "reviews-1") -> SourceEndpoints:
-    return Mesh(*rows).ask(SLICE_ENDPOINTS, key("east", name))
+class Found(NamedTuple):
+    """What a source contributes, by port name, and what of it is none."""
+
+    ports: tuple[tuple[str, tuple[Endpoint, ...]], ...]
+    unusable: list[Unusable]
+    distinct: bool = True
 
 
-def from_pods(*rows: Row) -> SourceEndpoints:
-    return Mesh(*rows).ask(POD_ENDPOINTS, key("east", "reviews"))
+def contributed(mesh: Mesh, source: ObjectRef) -> Found:
+    mesh.ask(SLICE_ENDPOINTS if source.kind is Kind.ENDPOINT_SLICE else POD_ENDPOINTS, source.key)
+    ask = mesh.pipeline.graph.ask
+    listed = endpoints_from(ask, source)
+    return Found(listed.ports, unusable_from(ask, source), listed.distinct)
 
 
-def endpoints(found: SourceEndpoints, name: str = "http") -> list[Endpoint]:
+def from_slice(*rows: Row, name: str = "reviews-1") -> Found:
+    return contributed(Mesh(*rows), ref(Kind.ENDPOINT_SLICE, "east", name))
+
+
+def from_pods(*rows: Row) -> Found:
+    return contributed(Mesh(*rows), ref(Kind.SERVICE, "east", "reviews"))
+
+
+def endpoints(found: Found | SourceEndpoints, name: str = "http") -> list[Endpoint]:
     return [endpoint for port_name, listed in found.ports if port_name == name for endpoint in listed]
 
 
-def at(found: SourceEndpoints, name: str = "http") -> list[tuple[str, int]]:
+def at(found: Found | SourceEndpoints, name: str = "http") -> list[tuple[str, int]]:
     return [(endpoint.address, endpoint.port) for endpoint in endpoints(found, name)]
 
 
-def refused(found: SourceEndpoints) -> list[tuple[str, str, Rule, ObjectRef]]:
+def refused(found: Found) -> list[tuple[str, str, Rule, ObjectRef]]:
     return [(entry.address, entry.port_name, entry.rule, entry.because) for entry in found.unusable]
 
 
@@ -62,7 +78,7 @@ def test_an_entry_of_a_known_pod_is_an_endpoint_with_its_place_and_identity() ->
     assert (endpoint.address, endpoint.port, endpoint.health, endpoint.weight, endpoint.source) == ("10.0.0.1", 8080, "HEALTHY", 1, SLICE)
     assert endpoint.traits == Traits(Locality("r", "z"), NetworkID("net"), ClusterID("east"), mtls=True, family=V4)
     assert endpoint.workload.identity == "spiffe://cluster.local/ns/default/sa/bob"
-    assert found.unusable == ()
+    assert found.unusable == []
 
 
 def test_an_entry_without_a_pod_has_neither_identity_nor_mtls_but_may_have_a_node() -> None:
@@ -209,8 +225,8 @@ def test_what_an_entry_contributes_does_not_hang_on_those_beside_it(entries: lis
         *(slice_of("east", "reviews", listed, name=f"one-{number}", ports=numbers) for number, listed in enumerate(entries)),
         slice_of("east", "reviews", *entries, name="all", ports=numbers),
     )
-    together = mesh.ask(SLICE_ENDPOINTS, key("east", "all"))
-    apart = [mesh.ask(SLICE_ENDPOINTS, key("east", f"one-{number}")) for number in range(len(entries))]
+    together = contributed(mesh, ref(Kind.ENDPOINT_SLICE, "east", "all"))
+    apart = [contributed(mesh, ref(Kind.ENDPOINT_SLICE, "east", f"one-{number}")) for number in range(len(entries))]
     for name in ("http", "lacking", "named"):
         listed = [(one.address, one.port, one.health, one.traits, one.workload) for found in apart for one in endpoints(found, name)]
         assert [(one.address, one.port, one.health, one.traits, one.workload) for one in endpoints(together, name)] == listed
@@ -229,7 +245,7 @@ def test_an_endpoint_comes_with_its_pod_and_goes_with_it() -> None:
 
 @pytest.mark.parametrize("row", [None, service("west", "reviews"), service("east", "reviews", type=ServiceType.EXTERNAL_NAME)])
 def test_a_slice_without_a_service_of_its_own_cluster_contributes_nothing(row: Row | None) -> None:
-    assert from_slice(slice_of("east", "reviews", "10.0.0.1"), *([row] if row else [])) == SourceEndpoints()
+    assert from_slice(slice_of("east", "reviews", "10.0.0.1"), *([row] if row else [])) == Found((), [])
 
 
 def test_only_endpoints_of_a_node_local_service_carry_their_node() -> None:
@@ -286,7 +302,7 @@ def test_a_service_without_slices_takes_the_ready_pods_that_it_selects() -> None
     )
     assert at(found) == [("10.0.0.1", 8080)]
     assert endpoints(found)[0].source == ref(Kind.POD, "east", "in")
-    assert found.unusable == ()
+    assert found.unusable == []
 
 
 def test_a_selector_of_several_labels_wants_them_all() -> None:

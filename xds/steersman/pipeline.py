@@ -12,7 +12,7 @@ import msgspec
 from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.registry import cells, endpoints, gateways, identities, mesh, networks, outages, services, workloads
+from steersman.registry import cells, endpoints, families, gateways, identities, mesh, networks, outages, services, workloads
 from steersman.registry.collections import (
     ALL_CLUSTERS,
     ALL_SERVICES,
@@ -44,6 +44,7 @@ from steersman.registry.collections import (
     NETWORKS,
     NODES,
     NODES_IN,
+    POD_CANDIDATES,
     POD_ENDPOINTS,
     PODS,
     PODS_AT,
@@ -301,14 +302,15 @@ def wire_registry(graph: Graph) -> None:
     # slices --+--------------------------------------------------------------------.
     #          +--> SLICE_MEMBERS (who stands in it) --+--> SLICE_CANDIDATES (placed) +--> SLICE_ENDPOINTS (who is ready)
     #          '--> TWINS -----------------------------+
-    # WORKLOADS ---------------------------------------+--> POD_ENDPOINTS
+    # WORKLOADS ---------------------------------------+--> POD_CANDIDATES -----------> POD_ENDPOINTS
     placing = (WORKLOADS, PODS, NODES, CLUSTER_NETWORKS, CIDR_NETWORKS)
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
-    graph.derive(TWINS, endpoints.twins, reads=(SLICES_OF_FAMILY, SLICES))
+    graph.derive(TWINS, families.twins, reads=(SLICES_OF_FAMILY, SLICES))
     graph.derive(SLICE_MEMBERS, endpoints.slice_members, reads=(SLICES,))
     graph.derive(SLICE_CANDIDATES, endpoints.slice_candidates, reads=(SLICE_MEMBERS, SERVICES, MESH_SERVICES, TWINS, *placing))
     graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SLICE_CANDIDATES))
-    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(SERVICES, LABELS_WITH, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
+    graph.derive(POD_CANDIDATES, endpoints.pod_candidates, reads=(SERVICES, LABELS_WITH, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
+    graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(POD_CANDIDATES,))
 
     # labelled services, mesh.networks, nodes, resolved hostnames --> NETWORK_GATEWAYS --> GATEWAY_ADDRESSES
     graph.derive(NETWORKS, networks.networks, reads=(MESH, NETWORK_SERVICES, SERVICES))
@@ -322,7 +324,7 @@ def wire_registry(graph: Graph) -> None:
     # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --> CELL_SOURCES --.
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'
-    # SLICE_CANDIDATES, POD_ENDPOINTS --> SOURCE_IDENTITIES --> IDENTITIES
+    # SLICE_CANDIDATES, POD_CANDIDATES --> SOURCE_IDENTITIES --> IDENTITIES
     graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS), again=cells.source_cells_again)
     graph.derive(
         CELL_INDEX,
@@ -331,7 +333,7 @@ def wire_registry(graph: Graph) -> None:
     )
     graph.derive(CELL_SOURCES, cells.cell_sources, reads=(CELL_INDEX,))
     graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS))
-    graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_CANDIDATES, POD_ENDPOINTS))
+    graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_CANDIDATES, POD_CANDIDATES))
     graph.derive(IDENTITIES, identities.identities, reads=(SERVICES_NAMED, ENDPOINT_SOURCES, SOURCE_IDENTITIES))
 
 

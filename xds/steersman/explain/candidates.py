@@ -23,7 +23,7 @@ from steersman.model.mesh import (
 from steersman.model.objects import Kind, Service
 from steersman.registry.cells import dropped_from
 from steersman.registry.collections import CELL_INDEX, CELLS, ENDPOINT_SOURCES, HELD_REMOVALS, CellKey
-from steersman.registry.endpoints import endpoints_from
+from steersman.registry.endpoints import endpoints_from, unusable_from
 from steersman.registry.services import port_numbered, services_named
 from steersman.views.collections import VERDICTS, SeenKey, VerdictKey
 
@@ -54,12 +54,11 @@ def _of_service(read: Reader, assignment: Assignment, seen: SplitHorizon, servic
         return
     judge = _Judge(read, assignment, seen, service, render)
     for source in read(ENDPOINT_SOURCES, service.key):
-        listed = endpoints_from(read, source)
-        for name, endpoints in listed.ports:
+        for name, endpoints in endpoints_from(read, source).ports:
             if name == port.name:
                 for endpoint in endpoints:
                     yield from judge.of_endpoint(source, endpoint)
-        for entry in listed.unusable:
+        for entry in unusable_from(read, source):
             if entry.port_name == port.name:
                 yield judge.of_unusable(entry)
 

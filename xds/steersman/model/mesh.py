@@ -183,24 +183,23 @@ class Rule(StrEnum):
         return self in (Rule.DIRECT, Rule.VIA_GATEWAY, Rule.DIRECT_NO_GATEWAY, Rule.FOLDED, Rule.REMOVAL_HELD)
 
 
-class SliceCandidates(Row, frozen=True, kw_only=True):
-    """The entries of an EndpointSlice as they are while they are ready. `ports`: (port name, each entry in order: an endpoint, or why it is
-    none), sorted by name. `refused`: the places of those that are none at some port, sorted. `session`: whether those that drain stay in
-    use. `distinct`: no two entries have an address in common."""
+class Candidates(Row, frozen=True, kw_only=True):
+    """The entries of one source: of an EndpointSlice as they are while they are ready, or a Service's Pods as they are. `ports`: (port
+    name, each entry in order: an endpoint, or why it is none), sorted by name. `usable`: all are endpoints. `distinct`: no two entries have
+    an address in common. `session`: whether those that drain stay in use."""
 
     ports: tuple[tuple[str, tuple["Endpoint | Unusable", ...]], ...] = ()
-    refused: tuple[int, ...] = ()
+    usable: bool = True
     distinct: bool = True
     session: bool = False
 
 
 class SourceEndpoints(Row, frozen=True, kw_only=True):
-    """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name;
-    `unusable`: entries that are no endpoint for anyone. `distinct`: no two entries, of either sort, have an address in common."""
+    """What one EndpointSlice (or one Service's Pods) contributes: `ports`: (port name, its endpoints as listed), sorted by name.
+    `distinct`: no two entries, whether they are endpoints or not, have an address in common."""
 
     ports: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
     distinct: bool = True
-    unusable: tuple[Unusable, ...] = ()
 
 
 class SourceCell(Row, frozen=True):

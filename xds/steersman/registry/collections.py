@@ -8,6 +8,7 @@ from steersman.model.config import ClusterConfig, MeshConfig
 from steersman.model.facts import Finding, FindingKey, Leaf, LeafKey, Resolved, Root
 from steersman.model.ids import ClusterID, IPFamily, Key, Labels, NetworkID, ObjectKey, ServiceKey, ServicePortKey, label
 from steersman.model.mesh import (
+    Candidates,
     CellIndex,
     CellSources,
     Endpoint,
@@ -16,7 +17,6 @@ from steersman.model.mesh import (
     MeshService,
     NetworkGateways,
     ObjectRef,
-    SliceCandidates,
     SourceCells,
     SourceEndpoints,
     Traits,
@@ -244,14 +244,17 @@ ENDPOINT_SOURCES: Derived[ObjectKey, tuple[ObjectRef, ...]] = Derived("endpoint_
 SLICE_MEMBERS: Derived[ObjectKey, SliceMembers | None] = Derived("slice_members")
 """By EndpointSlice: who stands in it. Readiness comes and goes, and changes nothing here."""
 
-SLICE_CANDIDATES: Derived[ObjectKey, SliceCandidates] = Derived("slice_candidates")
+SLICE_CANDIDATES: Derived[ObjectKey, Candidates] = Derived("slice_candidates")
 """By EndpointSlice: what its entries are while they are ready."""
 
 SLICE_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("slice_endpoints")
 """By EndpointSlice."""
 
-POD_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("pod_endpoints")
+POD_CANDIDATES: Derived[ObjectKey, Candidates] = Derived("pod_candidates")
 """By a cluster's Service that has no EndpointSlices: from the Pods that it selects."""
+
+POD_ENDPOINTS: Derived[ObjectKey, SourceEndpoints] = Derived("pod_endpoints")
+"""Likewise."""
 
 SOURCE_CELLS: Derived[ObjectRef, SourceCells] = Derived("source_cells")
 """By EndpointSlice, or by Service where its Pods are listed."""

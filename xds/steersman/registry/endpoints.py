@@ -1,8 +1,8 @@
 """What each EndpointSlice, or each Service's Pods, contributes: endpoints, and entries that are none for anyone, with the reason."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
-from itertools import compress, count
+from itertools import compress
 from typing import cast
 
 import msgspec
@@ -10,11 +10,11 @@ import msgspec
 from steersman.graph import Reader
 from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey, ServiceKey, label
 from steersman.model.mesh import (
+    Candidates,
     Endpoint,
     Health,
     ObjectRef,
     Rule,
-    SliceCandidates,
     SourceEndpoints,
     Traits,
     Twin,
@@ -29,6 +29,7 @@ from steersman.registry.collections import (
     CLUSTERS,
     LABELS_WITH,
     MESH_SERVICES,
+    POD_CANDIDATES,
     POD_ENDPOINTS,
     PODS,
     PODS_LABELLED,
@@ -38,17 +39,16 @@ from steersman.registry.collections import (
     SLICE_MEMBERS,
     SLICES,
     SLICES_OF,
-    SLICES_OF_FAMILY,
     TWINS,
     WORKLOADS,
-    FamilyKey,
     LabelKey,
 )
+from steersman.registry.families import first_family
 from steersman.registry.networks import network_at
 from steersman.registry.workloads import unnamed_workload
 
 NOTHING = SourceEndpoints()
-NOBODY = SliceCandidates()
+NOBODY = Candidates()
 
 
 class _Usable(msgspec.Struct, frozen=True, gc=False):
@@ -75,10 +75,6 @@ class _Refused(msgspec.Struct, frozen=True, gc=False):
 _Entry = _Usable | _Refused
 
 
-def _distinct(entries: list[_Entry]) -> bool:
-    return len({entry.address for entry in entries}) == len(entries)
-
-
 def endpoint_sources(read: Reader, key: ObjectKey) -> tuple[ObjectRef, ...]:
     """What lists the endpoints of one cluster's Service: its EndpointSlices, sorted; without any, its own selector, as the Service, unless
     a controller writes the cluster's slices; else nothing."""
@@ -99,40 +95,47 @@ def endpoints_from(read: Reader, source: ObjectRef) -> SourceEndpoints:
     return read(SLICE_ENDPOINTS if source.kind is Kind.ENDPOINT_SLICE else POD_ENDPOINTS, source.key)
 
 
+def unusable_from(read: Reader, source: ObjectRef) -> list[Unusable]:
+    """The entries of one of `endpoint_sources` that are no endpoint for anyone, port by port. Nothing is computed from them: who asks has
+    them made."""
+    if source.kind is not Kind.ENDPOINT_SLICE:
+        return [one for _, at_port in read(POD_CANDIDATES, source.key).ports for one in at_port if isinstance(one, Unusable)]
+    candidates = read(SLICE_CANDIDATES, source.key)
+    piece = read(SLICES, source.key)
+    if piece is None or (candidates.usable and _UNUSED not in piece.conditions.translate(_USES[candidates.session])):
+        return []
+    judged = (
+        _judged(one, name, CONDITIONS[code], session=candidates.session)
+        for name, at_port in candidates.ports
+        for one, code in zip(at_port, piece.conditions, strict=True)
+    )
+    return [one for one in judged if isinstance(one, Unusable)]
+
+
 def slice_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
     """What one EndpointSlice contributes to its Service: of its candidates those whose conditions allow it."""
     candidates = read(SLICE_CANDIDATES, key)
     piece = read(SLICES, key)
     if piece is None or not candidates.ports:
         return NOTHING
-    unready = list(compress(count(), piece.conditions.translate(_UNREADY)))
-    doubtful = sorted({*unready, *candidates.refused}) if candidates.refused else unready
-    if not doubtful:  # nearly always: they are endpoints as they stand, and one value then, not two
-        ports_as_they_are = cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", candidates.ports)
-        return SourceEndpoints(ports=ports_as_they_are, distinct=candidates.distinct)
-    said = [CONDITIONS[piece.conditions[number]] for number in doubtful]
+    use = piece.conditions.translate(_USES[candidates.session])
+    if use.count(_AS_IT_IS) == len(use):
+        return _usable(candidates)
     ports = []
-    unusable: list[Unusable] = []
     for name, at_port in candidates.ports:
-        judged = [_judged(at_port[number], name, its, session=candidates.session) for number, its in zip(doubtful, said, strict=True)]
-        ports.append((name, _with_judged(at_port, doubtful, judged)))
-        unusable.extend([one for one in judged if type(one) is Unusable])
-    return SourceEndpoints(ports=tuple(ports), distinct=candidates.distinct, unusable=tuple(unusable))
+        listed = (
+            [_draining(one) if how == _DRAINING else one for one, how in zip(at_port, use, strict=True)] if _DRAINING in use else at_port
+        )
+        ports.append((name, tuple(compress(listed, use))))
+    return _usable(msgspec.structs.replace(candidates, ports=tuple(ports)))
 
 
-_UNREADY = bytes(not CONDITIONS[code % len(CONDITIONS)].ready for code in range(256))
-"""Of each byte of a slice's conditions, whether the entry isn't ready."""
-
-
-def _with_judged(candidates: tuple[Endpoint | Unusable, ...], places: list[int], judged: list[Endpoint | Unusable]) -> tuple[Endpoint, ...]:
-    """Of the candidates of a port those that are endpoints; all but the judged ones, at these places, are."""
-    found = list(candidates)
-    for place, one in zip(reversed(places), reversed(judged), strict=True):  # those before it stay where they are
-        if type(one) is Endpoint:
-            found[place] = one
-        else:
-            del found[place]
-    return cast("tuple[Endpoint, ...]", tuple(found))
+def _usable(candidates: Candidates) -> SourceEndpoints:
+    """Those that are endpoints. Where all are, as nearly always, it is one value, not two."""
+    ports = candidates.ports
+    if not candidates.usable:
+        ports = tuple([(name, tuple([one for one in at_port if type(one) is Endpoint])) for name, at_port in ports])
+    return SourceEndpoints(ports=cast("tuple[tuple[str, tuple[Endpoint, ...]], ...]", ports), distinct=candidates.distinct)
 
 
 def slice_members(read: Reader, key: ObjectKey) -> SliceMembers | None:
@@ -141,7 +144,7 @@ def slice_members(read: Reader, key: ObjectKey) -> SliceMembers | None:
     return piece.members if piece is not None else None
 
 
-def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
+def slice_candidates(read: Reader, key: ObjectKey) -> Candidates:
     """What the entries of an EndpointSlice are while they are ready, by the names of the Service's ports.
 
     A slice's port is the Service's port of equal name. One without a number stands for all ports of its endpoints, which are reached at the
@@ -166,16 +169,19 @@ def slice_candidates(read: Reader, key: ObjectKey) -> SliceCandidates:
             ports.append((name, _on_any_port(read, entries, port)))
         else:
             ports.append((name, tuple(_unusable(one, name) if isinstance(one, _Refused) else _without_port(one, name) for one in entries)))
-    refused = {place for _, at_port in ports for place, one in enumerate(at_port) if type(one) is Unusable}
-    return SliceCandidates(ports=tuple(ports), refused=tuple(sorted(refused)), distinct=_distinct(entries), session=placing.session)
+    return _candidates(ports, entries, session=placing.session)
+
+
+def _candidates(ports: list[tuple[str, tuple[Endpoint | Unusable, ...]]], entries: list[_Entry], *, session: bool) -> Candidates:
+    usable = all(type(one) is Endpoint for _, at_port in ports for one in at_port)
+    distinct = len({entry.address for entry in entries}) == len(entries)
+    return Candidates(ports=tuple(ports), usable=usable, distinct=distinct, session=session)
 
 
 def workloads_from(read: Reader, source: ObjectRef) -> list[Workload]:
     """What is behind the entries of one of `endpoint_sources`, ready or not."""
-    if source.kind is Kind.ENDPOINT_SLICE:
-        return [candidate.workload for _, candidates in read(SLICE_CANDIDATES, source.key).ports for candidate in candidates]
-    found = read(POD_ENDPOINTS, source.key)
-    return [*(one.workload for _, endpoints in found.ports for one in endpoints), *(one.workload for one in found.unusable)]
+    candidates = read(SLICE_CANDIDATES if source.kind is Kind.ENDPOINT_SLICE else POD_CANDIDATES, source.key)
+    return [one.workload for _, at_port in candidates.ports for one in at_port]
 
 
 def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
@@ -245,24 +251,26 @@ def _absent(read: Reader, pod: ObjectKey) -> tuple[Rule, ObjectRef, str]:
 
 def _judged(candidate: Endpoint | Unusable, port_name: str, said: EndpointConditions, *, session: bool) -> Endpoint | Unusable:
     """What a candidate is by its conditions. Of one that is nowhere an endpoint that is said, and not how it is."""
-    if said.ready or (isinstance(candidate, Unusable) and candidate.rule is not Rule.NO_PORT):
+    if isinstance(candidate, Unusable) and candidate.rule is not Rule.NO_PORT:
         return candidate
     refused = _condition(said, session)
-    if refused is not None:
-        return Unusable(
-            address=candidate.address,
-            port_name=port_name,
-            rule=refused,
-            because=candidate.source,
-            workload=candidate.workload,
-            source=candidate.source,
-            note=_CONDITIONS.get(refused, ""),
-        )
-    return msgspec.structs.replace(candidate, health=Health.DRAINING) if isinstance(candidate, Endpoint) else candidate
+    if refused is None:
+        return candidate
+    return Unusable(
+        address=candidate.address,
+        port_name=port_name,
+        rule=refused,
+        because=candidate.source,
+        workload=candidate.workload,
+        source=candidate.source,
+        note=_CONDITIONS.get(refused, ""),
+    )
 
 
 def _condition(said: EndpointConditions, session: bool) -> Rule | None:
-    """What the conditions of an entry that isn't ready say against it. (`ready` wins, which publishNotReadyAddresses sets as well.)"""
+    """What the conditions of an entry say against it. (`ready` wins, which publishNotReadyAddresses sets as well.)"""
+    if said.ready:
+        return None
     if not said.terminating:
         return Rule.NOT_READY
     if not said.serving:
@@ -271,6 +279,21 @@ def _condition(said: EndpointConditions, session: bool) -> Rule | None:
 
 
 _CONDITIONS = {Rule.DRAINING: "terminating, and the Service keeps no sessions"}
+_UNUSED, _AS_IT_IS, _DRAINING = range(3)
+
+
+def _use(code: int, session: bool) -> int:
+    """What becomes of a candidate whose conditions have this code: one of these."""
+    said = CONDITIONS[code % len(CONDITIONS)]
+    return _UNUSED if _condition(said, session) is not None else _AS_IT_IS if said.ready else _DRAINING
+
+
+_USES = [bytes(_use(code, session) for code in range(256)) for session in (False, True)]
+"""By whether the Service keeps sessions: the same for all of a slice's conditions at once, by bytes.translate."""
+
+
+def _draining(candidate: Endpoint | Unusable) -> Endpoint | Unusable:
+    return msgspec.structs.replace(candidate, health=Health.DRAINING) if isinstance(candidate, Endpoint) else candidate
 
 
 def _on_port(entries: Iterable[_Entry], name: str, number: int) -> tuple[Endpoint | Unusable, ...]:
@@ -354,56 +377,26 @@ class _Placing:
         return Twin.FIRST if family is self.first else Twin.SECOND
 
 
-# -- two families -------------------------------------------------------------------------------------------------------------
-
-
-def first_family(service: Service) -> IPFamily:
-    """The family that a Service names first; of one that names none, that of its first ClusterIP, else IPv4."""
-    if service.families:
-        return service.families[0]
-    address = parse_address(service.cluster_ips[0]) if service.cluster_ips else None
-    return address.family if address is not None else IPFamily.IPV4
-
-
-def twins(read: Reader, service: ObjectKey) -> frozenset[str]:
-    """The names of the Pods that stand, ready, in a Service's slices of both families. Of a Service of one family no slice is read."""
-    of_v6 = read(SLICES_OF_FAMILY, FamilyKey(service, IPFamily.IPV6))
-    of_v4 = read(SLICES_OF_FAMILY, FamilyKey(service, IPFamily.IPV4)) if of_v6 else ()
-    return frozenset(_ready_in(read, of_v4)).intersection(_ready_in(read, of_v6)) if of_v4 else _NO_PODS
-
-
-_NO_PODS: frozenset[str] = frozenset()
-"""Nearly every Service's: one for all."""
-
-
-def _ready_in(read: Reader, slices: Iterable[ObjectKey]) -> Iterator[str]:
-    for key in slices:
-        piece = read(SLICES, key)
-        if piece is not None:
-            entries = zip(piece.members.pods, piece.members.places, piece.conditions.translate(_UNREADY), strict=True)
-            yield from [pod for pod, place, unready in entries if pod and not unready and not place.flaw]
-
-
 # -- a Service without EndpointSlices -----------------------------------------------------------------------------------------
 
 
-def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
-    """What the Pods that a Service selects contribute: as its EndpointSlices would list them, if a controller had written them.
+def pod_candidates(read: Reader, key: ObjectKey) -> Candidates:
+    """The Pods that a Service selects: as its EndpointSlices would list them, if a controller had written them.
 
     A pod stands with one address of each family that the Service names (of one that names none, with its primary address).
     """
     service = read(SERVICES, key)
     if service is None or not service.selector or service.type is ServiceType.EXTERNAL_NAME:
-        return NOTHING
+        return NOBODY
     placing = _Placing(read, service)
     entries = [entry for pod in selected_pods(read, service) for entry in _pod_entries(read, pod, service, placing)]
-    ports = []
-    unusable: list[Unusable] = []
-    for name, port in _ports_by_name(service):
-        found = _on_any_port(read, entries, port)
-        ports.append((name, tuple([one for one in found if isinstance(one, Endpoint)])))
-        unusable.extend([one for one in found if isinstance(one, Unusable)])
-    return SourceEndpoints(ports=tuple(ports), distinct=_distinct(entries), unusable=tuple(unusable))
+    ports = [(name, _on_any_port(read, entries, port)) for name, port in _ports_by_name(service)]
+    return _candidates(ports, entries, session=placing.session)
+
+
+def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
+    """What they contribute."""
+    return _usable(read(POD_CANDIDATES, key))
 
 
 def selected_pods(read: Reader, service: Service) -> list[Pod]:

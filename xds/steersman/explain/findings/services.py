@@ -25,7 +25,7 @@ from steersman.registry.collections import (
     CellKey,
     ClusterAddress,
 )
-from steersman.registry.endpoints import endpoints_from, selected_pods
+from steersman.registry.endpoints import endpoints_from, selected_pods, unusable_from
 
 # -- services of the mesh -----------------------------------------------------------------------------------------------------
 
@@ -173,9 +173,8 @@ def _sources(mesh: Mesh, service: Service) -> Iterator[Finding]:
     usable: set[str] = set()
     unusable: dict[Rule, list[Unusable]] = {}
     for source in mesh.read(ENDPOINT_SOURCES, service.key):
-        part = endpoints_from(mesh.read, source)
-        usable.update(name for name, endpoints in part.ports if endpoints)
-        for entry in part.unusable:
+        usable.update(name for name, endpoints in endpoints_from(mesh.read, source).ports if endpoints)
+        for entry in unusable_from(mesh.read, source):
             unusable.setdefault(entry.rule, []).append(entry)
     yield from _missing_pods(mesh, unusable.get(Rule.POD_MISSING, []))
     yield from _bad_addresses(mesh, unusable.get(Rule.BAD_ADDRESS, []))
