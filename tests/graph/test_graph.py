@@ -280,6 +280,32 @@ def test_an_index_over_an_index_holds_the_buckets_that_are_not_empty() -> None:
         graph.index(Index("late", IN_GROUP, frozenset))
 
 
+def test_a_row_whose_indexed_part_is_the_very_object_of_before_is_looked_at_by_no_index() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def buckets_of(row: tuple[tuple[str, ...], int]) -> tuple[str, ...]:
+        asked.append(row[0])
+        return row[0]
+
+    rows: Table[str, tuple[tuple[str, ...], int]] = Table("rows", indexed=lambda row: row[0])
+    by: Index[str, str] = Index("rows.by", rows, buckets_of)
+    graph = Graph()
+    graph.table(rows)
+    graph.index(by)
+    part = ("x",)
+    graph.put(rows, "a", (part, 1))
+    asked.clear()
+    assert graph.put(rows, "a", (part, 2))
+    assert asked == []
+    assert graph.ask(rows, "a") == (part, 2)
+    assert graph.put(rows, "a", (("y",), 2))
+    assert asked == [part, ("y",)]
+    assert (graph.ask(by, "x"), graph.ask(by, "y")) == ((), ("a",))
+    graph.delete(rows, "a")
+    graph.put(rows, "a", (part, 2))
+    assert graph.ask(by, "x") == ("a",)
+
+
 def test_each_value_is_computed_at_most_once_a_settlement(counted: Counted) -> None:
     graph = counted.graph
     graph.demand(REPORT, "g")

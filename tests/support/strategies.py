@@ -10,7 +10,7 @@ from steersman.model.clusters import ClusterState, OutagePolicy
 from steersman.model.config import MeshConfig, MissingGateway, NetworkConfig, NetworkEndpoints, NetworkGatewayConfig
 from steersman.model.facts import Delete, Origin, Resolved, Upsert
 from steersman.model.ids import ClusterID, NetworkID, labels_of
-from steersman.model.objects import GatewayServer, Kind, Protocol, Row, ServiceType, SliceEndpoint, TLSMode
+from steersman.model.objects import EndpointSlice, GatewayServer, Kind, Protocol, Row, ServiceType, SliceEndpoint, TLSMode
 from steersman.model.proxy import Proxy
 from steersman.names import GATEWAY_PORT_LABEL, NETWORK_LABEL, SESSION_LABEL
 from tests.support.mesh import MTLS, V4, V6, cluster, fact, gateway, gateway_service, namespace, node, outage, pod, port, service, slice_of
@@ -89,7 +89,7 @@ slice_entries = st.builds(
 
 
 @st.composite
-def slices(draw: st.DrawFn) -> Row:
+def slices(draw: st.DrawFn) -> EndpointSlice:
     of, in_namespace = draw(st.sampled_from(SERVICES))
     return slice_of(
         draw(cluster_names),

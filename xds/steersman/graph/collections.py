@@ -30,14 +30,19 @@ class Table(Collection[K, R | None], Generic[K, R]):
 
     With `wanted`, what someone reads here is asked of the outside: `Graph.wanted(table)` is the set of keys read now, present or not.
     `key_of`: the key that a row holds itself, where it does; what is computed of it then shares that key.
+    `indexed`: the part of a row that alone decides, with its key, in which buckets of any index it stands: while that is the very object of
+    before, no index looks at the row.
     """
 
-    __slots__ = ("key_of", "wanted")
+    __slots__ = ("indexed", "key_of", "wanted")
 
-    def __init__(self, name: str, *, wanted: bool = False, key_of: Callable[[R], K] | None = None) -> None:
+    def __init__(
+        self, name: str, *, wanted: bool = False, key_of: Callable[[R], K] | None = None, indexed: Callable[[R], object] | None = None
+    ) -> None:
         super().__init__(name)
         self.wanted = wanted
         self.key_of = key_of
+        self.indexed = indexed
 
 
 class Index(Collection[S, tuple[K, ...]], Generic[S, K]):

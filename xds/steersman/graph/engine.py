@@ -116,8 +116,9 @@ class Graph:
         if old is not None and (old is row or old == row):
             return False
         rows[key] = row
-        for index in self._indexes[table]:
-            self._reindex(index, key, old, row)
+        if old is None or table.indexed is None or table.indexed(old) is not table.indexed(row):
+            for index in self._indexes[table]:
+                self._reindex(index, key, old, row)
         self._touch(self._plans[table], key, row)
         return True
 

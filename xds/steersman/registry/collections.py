@@ -38,7 +38,7 @@ HELD_REMOVALS: Table[ObjectRef, HeldRemoval] = Table("held_removals")
 """Mass removals that are held: by them explain knows what isn't the API's any more. Nothing is computed from them."""
 
 SERVICES: Table[ObjectKey, Service] = Table("services")
-SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices")
+SLICES: Table[ObjectKey, EndpointSlice] = Table("endpointslices", indexed=lambda piece: piece.members)
 PODS: Table[ObjectKey, Pod] = Table("pods", key_of=lambda pod: pod.key)
 NODES: Table[ObjectKey, Node] = Table("nodes")
 NAMESPACES: Table[ObjectKey, Namespace] = Table("namespaces")
