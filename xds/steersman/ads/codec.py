@@ -13,7 +13,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
-from steersman.ads.messages import DeltaRequested, ErrorDetail, Request, Requested, Response, Send, Variant
+from steersman.ads.messages import DeltaRequested, ErrorDetail, Request, Requested, Response, Send, Spliced, Variant
 from steersman.ads.node import agent_of, proxy_of
 from steersman.errors import ProtocolError
 from steersman.model.proxy import Proxy
@@ -92,13 +92,15 @@ def introduced(message: Any, peer: str, *, delta: bool = True) -> tuple[Proxy, s
 
 
 def encode(send: Send) -> bytes:
-    """The response as it goes out. All but the nonce is put together once, for all streams."""
+    """The response as it goes out. All but the nonce is put together once, for all streams: by the second of them, so that what only one
+    is sent is copied once."""
     response = send.response
-    if response.spliced is None:
-        response.spliced = _delta_spliced(response) if response.variant is Variant.DELTA else _sotw_spliced(response)
-    before, after = response.spliced
-    nonce = send.nonce.encode()
-    return b"".join((before, _NONCE, _varint(len(nonce)), nonce, after)) if nonce else before + after
+    spliced = response.spliced
+    if spliced is None:
+        spliced = response.spliced = _delta_spliced(response) if response.variant is Variant.DELTA else _sotw_spliced(response)
+    elif len(spliced.before) > 1:
+        spliced = response.spliced = Spliced((b"".join(spliced.before),), spliced.after)
+    return b"".join((*spliced.before, _string(_NONCE, send.nonce), spliced.after))
 
 
 def no_endpoints(cluster: str) -> Resource:
@@ -216,38 +218,39 @@ _ERROR_NAME, _ERROR_STATUS = b"\x0a", b"\x12"
 _STATUS_CODE, _STATUS_MESSAGE = b"\x08", b"\x12"
 
 
-def _sotw_spliced(response: Response) -> tuple[bytes, bytes]:
+def _sotw_spliced(response: Response) -> Spliced:
     chunks = [_string(_VERSION, response.version)]
     any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
     for resource in response.resources:
         if ttl:
-            wrapped = b"".join(_resource(resource, any_type, ttl, body=not response.heartbeat))
-            chunks.append(_element(_RESOURCES, _string(_ANY_TYPE, _WRAPPER) + _element(_ANY_VALUE, wrapped)))
+            _, wrapped = _resource(resource, any_type, ttl, body=not response.heartbeat)
+            chunks.append(_element(_RESOURCES, _string(_ANY_TYPE, _WRAPPER) + _element(_ANY_VALUE, b"".join(wrapped))))
         else:
             size, head = _any(any_type, resource)
             chunks += (_RESOURCES, _varint(size), head, *resource.parts)
     chunks.append(_string(_TYPE_URL, response.type_url))
-    return b"".join(chunks), _errors(_SOTW_ERRORS, response.refused)
+    return Spliced(tuple(chunks), _errors(_SOTW_ERRORS, response.refused))
 
 
-def _delta_spliced(response: Response) -> tuple[bytes, bytes]:
+def _delta_spliced(response: Response) -> Spliced:
     chunks = [_string(_VERSION, response.version)]
     any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
     for resource in response.resources:
-        fields = _resource(resource, any_type, ttl, body=not response.heartbeat)
-        chunks += (_RESOURCES, _varint(sum(map(len, fields))), *fields)
+        size, fields = _resource(resource, any_type, ttl, body=not response.heartbeat)
+        chunks += (_RESOURCES, _varint(size), *fields)
     chunks.append(_string(_TYPE_URL, response.type_url))
-    removed = b"".join(_element(_REMOVED, name.encode()) for name in response.removed)
-    return b"".join(chunks), removed + _errors(_DELTA_ERRORS, response.refused)
+    removed = b"".join([_element(_REMOVED, name.encode()) for name in response.removed])
+    return Spliced(tuple(chunks), removed + _errors(_DELTA_ERRORS, response.refused))
 
 
-def _resource(resource: Resource, any_type: bytes, ttl: bytes, *, body: bool) -> tuple[bytes, ...]:
-    """The fields of a Resource{version, resource, name, ttl}."""
+def _resource(resource: Resource, any_type: bytes, ttl: bytes, *, body: bool) -> tuple[int, tuple[bytes, ...]]:
+    """The fields of a Resource{version, resource, name, ttl}, with their size."""
     version, after = _string(_RESOURCE_VERSION, resource.version), _string(_RESOURCE_NAME, resource.name) + ttl
     if not body:
-        return (version, after)
+        return len(version) + len(after), (version, after)
     size, head = _any(any_type, resource)
-    return (b"".join((version, _RESOURCE_BODY, _varint(size), head)), *resource.parts, after)
+    before = version + _RESOURCE_BODY + _varint(size)
+    return len(before) + size + len(after), (before + head, *resource.parts, after)
 
 
 def _ttl(seconds: float) -> bytes:

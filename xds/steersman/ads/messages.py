@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,13 +59,20 @@ class DeltaRequested(msgspec.Struct, frozen=True):
 Request = Requested | DeltaRequested
 
 
+class Spliced(NamedTuple):
+    """A response's bytes but for its nonce. `before` it: in pieces as long as only one stream was sent them, then in one."""
+
+    before: tuple[bytes, ...]
+    after: bytes
+
+
 @dataclass(slots=True, weakref_slot=True)
 class Response:
     """A response but for its nonce: the same object on every stream that is sent the same, so that its bytes are made once.
 
     `resources`, `removed` and `refused` are each sorted by name; in delta, what is refused is among the removed as well, for clients that
     ignore errors. `ttl`: seconds that the client keeps the resources, 0 for ever. `heartbeat`: the resources go without their bodies, which
-    the client has. `size`: bytes of the resources. `spliced`: the bytes before and after the nonce, once the codec has made them.
+    the client has. `size`: bytes of the resources. `spliced`: once the codec has made it.
     """
 
     variant: Variant
@@ -76,7 +84,7 @@ class Response:
     ttl: float = 0.0
     heartbeat: bool = False
     size: int = field(init=False, repr=False, compare=False)
-    spliced: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False)
+    spliced: Spliced | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.size = 0 if self.heartbeat else sum(map(resource_size, self.resources))
