@@ -173,7 +173,7 @@ class Follower:
                 reflector.ended(self._now(), "it was cut off in the middle of an event" if lines.cut else "")
                 break
             self.heard = self._now()
-            await self._pace.run(self._read_lines(iter(lines.feed(data))), self._tell_so_far)
+            await self._pace.run(self._taken(self._read_lines(lines.feed(data)), self._clock()), self._tell_so_far)
             self._told(self)
         if reflector.watching:
             if self._interrupted:
@@ -196,13 +196,14 @@ class Follower:
         finally:
             self._reading = None
 
-    def _read_lines(self, lines: Iterator[bytes]) -> Steps[None]:
-        now, seen = self._now(), self._clock()
+    def _read_lines(self, lines: Iterable[bytes]) -> Iterator[Change]:
+        """What the reflector makes of lines, of each when the one before has been taken in, until the watch is over."""
+        now, reflector = self._now(), self.reflector
         for line in lines:
-            change = self.reflector.line(now, line)
+            change = reflector.line(now, line)
             if change is not None:
-                yield from self._taken([change], seen)
-            elif not self.reflector.watching:
+                yield change
+            elif not reflector.watching:
                 return
 
     def _taken(self, changes: Iterable[Change], seen: float) -> Steps[None]:
