@@ -84,6 +84,8 @@ class Losses:
     def list(self, key: ObjectKey, piece: EndpointSlice | None, now: float, *, doubts: bool) -> None:
         """A slice is so now, or gone. `doubts`: what it lists no longer may be held."""
         before = self._listed.put(key, piece)
+        if not (doubts or self.doubted):
+            return  # nearly always
         was = service_of(before) if before is not None else None
         of = service_of(piece) if piece is not None else None
         if before is not None and was is not None:
