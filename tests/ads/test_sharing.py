@@ -93,7 +93,16 @@ def test_a_response_is_forgotten_with_its_last_ack() -> None:
     client.acks(EDS)
     client.last.clear()
     gc.collect()
-    assert not shared._responses
+    assert all(known() is None for known in shared._responses.values())
+
+
+def test_of_responses_that_are_gone_nothing_is_left_once_there_are_some_more() -> None:
+    shared = Shared()
+    kept = [shared.response(Variant.DELTA, EDS, (resource("a", str(number)),)) for number in range(40)]
+    for number in range(10_000):
+        shared.response(Variant.DELTA, EDS, (resource("b", str(number)),))
+    assert len(shared._responses) <= 2 * (len(kept) + 1)
+    assert all(shared.response(Variant.DELTA, EDS, response.resources) is response for response in kept)
 
 
 @BOTH

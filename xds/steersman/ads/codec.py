@@ -220,7 +220,7 @@ _STATUS_CODE, _STATUS_MESSAGE = b"\x08", b"\x12"
 
 def _sotw_spliced(response: Response) -> Spliced:
     chunks = [_string(_VERSION, response.version)]
-    any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
+    (type_field, any_type), ttl = _typed(response.type_url), _ttl(response.ttl)
     for resource in response.resources:
         if ttl:
             _, wrapped = _resource(resource, any_type, ttl, body=not response.heartbeat)
@@ -228,19 +228,25 @@ def _sotw_spliced(response: Response) -> Spliced:
         else:
             size, head = _any(any_type, resource)
             chunks += (_RESOURCES, _varint(size), head, *resource.parts)
-    chunks.append(_string(_TYPE_URL, response.type_url))
+    chunks.append(type_field)
     return Spliced(tuple(chunks), _errors(_SOTW_ERRORS, response.refused))
 
 
 def _delta_spliced(response: Response) -> Spliced:
     chunks = [_string(_VERSION, response.version)]
-    any_type, ttl = _string(_ANY_TYPE, response.type_url), _ttl(response.ttl)
+    (type_field, any_type), ttl = _typed(response.type_url), _ttl(response.ttl)
     for resource in response.resources:
         size, fields = _resource(resource, any_type, ttl, body=not response.heartbeat)
         chunks += (_RESOURCES, _varint(size), *fields)
-    chunks.append(_string(_TYPE_URL, response.type_url))
+    chunks.append(type_field)
     removed = b"".join([_element(_REMOVED, name.encode()) for name in response.removed])
     return Spliced(tuple(chunks), removed + _errors(_DELTA_ERRORS, response.refused))
+
+
+@lru_cache(maxsize=32)
+def _typed(type_url: str) -> tuple[bytes, bytes]:
+    """The type_url as field of a response, and of an Any."""
+    return _string(_TYPE_URL, type_url), _string(_ANY_TYPE, type_url)
 
 
 def _resource(resource: Resource, any_type: bytes, ttl: bytes, *, body: bool) -> tuple[int, tuple[bytes, ...]]:
@@ -280,7 +286,8 @@ def _errors(tag: bytes, refused: Iterable[tuple[str, Refused]]) -> bytes:
 
 def _string(tag: bytes, text: str) -> bytes:
     """A string field; nothing where the text is empty."""
-    return _element(tag, text.encode()) if text else b""
+    content = text.encode()
+    return tag + _varint(len(content)) + content if content else b""
 
 
 def _element(tag: bytes, content: bytes) -> bytes:
