@@ -24,6 +24,8 @@ _UNSPECIFIED = ("0.0.0.0", "::")
 _entry = msgspec.json.Decoder(shapes.SliceEndpoint).decode
 
 T = TypeVar("T")
+_Line = tuple[str, str, EndpointPlace, int]
+"""An entry: address, pod, place, and the code of its conditions."""
 
 
 class Past(NamedTuple):
@@ -80,19 +82,14 @@ def endpoint_slice_of(key: ObjectKey, shape: shapes.EndpointSlice, report: Repor
         family = IPFamily(shape.address_type or "")
     except ValueError as error:
         raise InvalidObject(f"addressType: expected IPv4, IPv6 or FQDN, got {shape.address_type!r}") from error
-    entries, blocks = _entries(shape, family, report)
-    members = SliceMembers(
-        service=intern(service),
-        family=family,
-        ports=_ports(shape.ports or [], report),
-        addresses=entries.addresses,
-        pods=entries.pods,
-        places=entries.places,
-    )
-    before = shape.before if isinstance(shape, Written) else None
-    if before is not None and before.members == members:
-        members = before.members
-    return EndpointSlice(key=key, created=shape.metadata.creation_timestamp or "", members=members, conditions=entries.conditions), blocks
+    read, blocks = _read(shape, family, report)
+    ports = _ports(shape.ports or [], report)
+    addresses, pods, places, said = zip(*read, strict=True) if read else _NO_COLUMNS
+    members = SliceMembers(service=intern(service), family=family, ports=ports, addresses=addresses, pods=pods, places=places)
+    conditions = bytes(said)
+    if isinstance(shape, Written) and shape.before is not None:
+        members, conditions = _joined(shape.before, shape.first, shape.last, members, conditions)
+    return EndpointSlice(key=key, created=shape.metadata.creation_timestamp or "", members=members, conditions=conditions), blocks
 
 
 def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, ...]:
@@ -105,24 +102,12 @@ def _ports(written: list[shapes.SlicePort], report: Report) -> tuple[SlicePort, 
     return tuple(ports)
 
 
-class _Entries(NamedTuple):
-    """Column by column, as SliceMembers and EndpointSlice have them."""
-
-    addresses: tuple[str, ...] = ()
-    pods: tuple[str, ...] = ()
-    places: tuple[EndpointPlace, ...] = ()
-    conditions: bytes = b""
+_NO_COLUMNS: tuple[tuple[str, ...], tuple[str, ...], tuple[EndpointPlace, ...], tuple[int, ...]] = (), (), (), ()
 
 
-def _entries(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> tuple[_Entries, Blocks | None]:
-    first, stop, blocks = 0, 0, None
-    there = _Entries()
-    if isinstance(shape, Written):
-        first, blocks = shape.first, shape.blocks
-        if shape.before is not None:
-            of = shape.before.members
-            there = _Entries(of.addresses, of.pods, of.places, shape.before.conditions)
-            stop = len(there.conditions) - shape.last
+def _read(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> tuple[list[_Line], Blocks | None]:
+    """The entries that are to be read."""
+    first, blocks = (shape.first, shape.blocks) if isinstance(shape, Written) else (0, None)
     read = []
     flawed = []
     for number, entry in enumerate(shape.endpoints or [], first):
@@ -132,18 +117,25 @@ def _entries(shape: shapes.EndpointSlice, family: IPFamily, report: Report) -> t
             flawed.append(number)
     if flawed and blocks is not None:
         blocks = unknown(blocks, flawed)  # it is said again each time
-    addresses, pods, places, conditions = zip(*read, strict=True) if read else _Entries()
-    entries = _Entries(
-        _column(there.addresses, first, stop, addresses),
-        _column(there.pods, first, stop, pods),
-        _column(there.places, first, stop, places),
-        there.conditions[:first] + bytes(conditions) + there.conditions[stop:],
+    return read, blocks
+
+
+def _joined(before: EndpointSlice, first: int, last: int, read: SliceMembers, conditions: bytes) -> tuple[SliceMembers, bytes]:
+    """What was read, between so many of the first and of the last entries of before. A column in which nothing changed is the very one of
+    before, and so are the members where all are so."""
+    there, stop = before.members, len(before.conditions) - last
+    members = SliceMembers(
+        service=read.service,
+        family=read.family,
+        ports=read.ports,
+        addresses=_column(there.addresses, first, stop, read.addresses),
+        pods=_column(there.pods, first, stop, read.pods),
+        places=_column(there.places, first, stop, read.places),
     )
-    return entries, blocks
+    return there if members == there else members, before.conditions[:first] + conditions + before.conditions[stop:]
 
 
 def _column(there: tuple[T, ...], first: int, stop: int, read: tuple[T, ...]) -> tuple[T, ...]:
-    """What was read in place of what stood from `first` to before `stop`; where it is the same, the very column that there was."""
     return there if there[first:stop] == read else (*there[:first], *read, *there[stop:])
 
 
@@ -156,8 +148,7 @@ def _shape_of(number: int, entry: msgspec.Raw) -> shapes.SliceEndpoint:
         raise msgspec.ValidationError(f"{expected} - at `$.endpoints[{number}]{path or '`'}") from error
 
 
-def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> tuple[str, str, EndpointPlace, int]:
-    """Address, pod, place, and the code of the conditions."""
+def _endpoint(number: int, shape: shapes.SliceEndpoint, family: IPFamily, report: Report) -> _Line:
     address, flaw = _first_address(number, shape.addresses or [], family, report)
     conditions = shape.conditions
     target = shape.target_ref
