@@ -1,9 +1,11 @@
 """Where two tuples differ: in between they hold the same objects; single differences are found by themselves."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steersman.graph import differences
+from steersman.graph import differences, exchanged
 
 NUMBERS = [object() for _ in range(60)]
 ITEMS = st.lists(st.sampled_from(NUMBERS[:6]), max_size=12).map(tuple)
@@ -24,6 +26,12 @@ def rebuilt(before: tuple[object, ...], after: tuple[object, ...]) -> tuple[obje
 @given(ITEMS, ITEMS)
 def test_all_that_differs_is_told(before: tuple[object, ...], after: tuple[object, ...]) -> None:
     assert rebuilt(before, after) == after
+
+
+@given(ITEMS, ITEMS)
+def test_what_is_exchanged_makes_the_one_of_the_other(before: tuple[object, ...], after: tuple[object, ...]) -> None:
+    left, came = exchanged(before, after)
+    assert Counter(before) - Counter(left) + Counter(came) == Counter(after)
 
 
 @given(st.lists(st.tuples(st.integers(0, 59), st.sampled_from(["left", "came", "other"])), max_size=12, unique_by=lambda change: change[0]))

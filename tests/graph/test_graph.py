@@ -404,6 +404,26 @@ def test_of_many_values_only_those_computed_anew_last_keep_something(monkeypatch
     assert graph.value(TOTAL, "h") == 7
 
 
+def test_where_nothing_is_kept_the_next_computation_goes_on_from_nothing() -> None:
+    def kept_if_odd(read: Reader, key: str, kept: int | None) -> tuple[int, int | None]:
+        seen.append(kept)
+        row = read(ROWS, key)
+        size = row.size if row else 0
+        return size, size if size % 2 else None
+
+    seen: list[int | None] = []
+    graph = Graph()
+    graph.table(ROWS)
+    graph.derive(TOTAL, lambda read, key: 0 if read(ROWS, key) is None else 1, reads=(ROWS,), again=kept_if_odd)
+    graph.demand(TOTAL, "a")
+    graph.settle()
+    for size in (3, 4, 6):
+        graph.put(ROWS, "a", Row("g", size))
+        graph.settle()
+    assert seen == [None, 3, None]
+    assert not graph._plans[TOTAL].kept
+
+
 def test_a_computation_that_fails_leaves_what_was_kept_before() -> None:
     def fragile(read: Reader, key: str) -> int:
         row = read(ROWS, key)

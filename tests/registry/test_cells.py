@@ -1,18 +1,13 @@
 """Cells: endpoints that no rule can tell apart; rule 10, by which each address on a network stands once; who may answer (rule 11)."""
 
 from collections import Counter
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
 
-from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey
-from steersman.model.mesh import CellIndex, Endpoint, Health, Rule, SourceCells, SourceEndpoints, Traits, Workload
+from steersman.model.mesh import CellIndex, Endpoint, Rule
 from steersman.model.objects import Kind, Row, SliceEndpoint
-from steersman.registry.cells import CelledBefore, source_cells, source_cells_again
-from steersman.registry.collections import CELL_INDEX, CELLS, IDENTITIES, SLICE_ENDPOINTS, CellKey
-from tests.support.examples import examples
+from steersman.registry.collections import CELL_INDEX, CELLS, IDENTITIES, CellKey
 from tests.support.mesh import Mesh, cluster, gateway_service, node, pod, port, port_key, ref, service, service_key, slice_of
 
 EAST = (cluster("east", "net-east"), service("east", "reviews"))
@@ -206,125 +201,6 @@ def test_on_a_network_every_address_stands_once_and_every_other_entry_is_account
     assert len(owners) == len(places) + len(
         {(lost.address, lost.workload.pod, lost.workload.cluster) for lost in index_of(mesh).duplicates}
     )
-
-
-# -- going on -----------------------------------------------------------------------------------------------------------------
-
-SOURCE = ref(Kind.ENDPOINT_SLICE, "east", "reviews-1")
-TRAITS = [Traits(Locality("r", zone), NetworkID("net-east"), ClusterID("east"), True, IPFamily.IPV4) for zone in "cab"]
-
-
-def endpoint(host: int, zone: int = 0, *, pod: str = "p", weight: int = 1, health: Health = Health.HEALTHY) -> Endpoint:
-    """Addresses are sorted as text, unlike the hosts' numbers. Traits that are equal need not be one object."""
-    traits = structs.replace(TRAITS[zone]) if host % 2 else TRAITS[zone]
-    workload = Workload(
-        pod=ObjectKey(ClusterID("east"), "default", pod),
-        cluster=ClusterID("east"),
-        network=NetworkID("net-east"),
-        network_by=None,
-        locality=traits.locality,
-    )
-    return Endpoint(address=f"10.0.0.{host}", port=80, traits=traits, health=health, weight=weight, workload=workload, source=SOURCE)
-
-
-class Listing:
-    """A source's endpoints by port name, and its cells: as they are made, and as they are made anew each time, going on."""
-
-    def __init__(self) -> None:
-        self.ports: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
-        self.before: CelledBefore | None = None
-
-    def __call__(self, collection: Any, key: Any, /) -> Any:
-        assert (collection, key) == (SLICE_ENDPOINTS, SOURCE.key)
-        distinct = all(len({one.address for one in endpoints}) == len(endpoints) for _, endpoints in self.ports)
-        return SourceEndpoints(ports=self.ports, distinct=distinct)
-
-    def lists(self, *endpoints: Endpoint) -> SourceCells:
-        return self.lists_ports(("http", endpoints))
-
-    def lists_ports(self, *ports: tuple[str, tuple[Endpoint, ...]]) -> SourceCells:
-        self.ports = ports
-        cells, self.before = source_cells_again(self, SOURCE, self.before)
-        assert cells == source_cells(self, SOURCE)
-        return cells
-
-
-FORTY = [endpoint(host, host % 3) for host in range(1, 41)]
-
-
-def changed_cells(before: SourceCells, after: SourceCells) -> list[Traits]:
-    """Those that are not the very objects that they were."""
-    ((_, was),), ((_, now),) = before.ports, after.ports
-    held = set(map(id, was))
-    return [cell.traits for cell in now if id(cell) not in held]
-
-
-def test_cells_of_which_no_endpoint_came_or_went_stay_the_objects_that_they_are() -> None:
-    listing = Listing()
-    first = listing.lists(*FORTY)
-    less = listing.lists(*FORTY[:17], *FORTY[18:])
-    assert changed_cells(first, less) == [FORTY[17].traits]
-    again = listing.lists(*FORTY)
-    assert changed_cells(less, again) == [FORTY[17].traits]
-    draining = endpoint(18, 0, weight=3, health=Health.DRAINING)
-    moved = listing.lists(*FORTY[:17], draining, *FORTY[18:])
-    assert changed_cells(again, moved) == [draining.traits]
-    elsewhere = listing.lists(*FORTY[:17], endpoint(18, 1), *FORTY[18:])
-    assert changed_cells(moved, elsewhere) == [TRAITS[1], TRAITS[0]]
-
-
-def test_a_cell_comes_with_its_first_endpoint_and_goes_with_its_last() -> None:
-    listing, alone = Listing(), [one for one in FORTY if one.traits != TRAITS[1]]
-    assert len(listing.lists(*alone).ports[0][1]) == 2
-    assert changed_cells(listing.lists(*alone), listing.lists(*alone[:5], FORTY[0], *alone[5:])) == [TRAITS[1]]
-    assert [cell.traits for cell in listing.lists(*alone).ports[0][1]] == [TRAITS[2], TRAITS[0]]
-
-
-def test_cells_are_those_of_the_ports_as_they_are_called_now() -> None:
-    listing, everyone = Listing(), tuple(FORTY)
-    for names in (("http", "tcp"), ("http", "web"), ("web",), ("http", "web")):
-        assert [name for name, _ in listing.lists_ports(*((name, everyone) for name in names)).ports] == list(names)
-
-
-def test_an_address_that_comes_a_second_time_is_counted_once_as_ever_and_goes_by_itself() -> None:
-    listing = Listing()
-    listing.lists(*FORTY)
-    assert not listing.lists(*FORTY, endpoint(18, 0, pod="q")).distinct
-    assert not listing.lists(*FORTY, endpoint(18, 1)).distinct
-    assert listing.lists(*FORTY).distinct
-
-
-CHANGES = st.sampled_from(["take", "put", "exchange", "halve"])
-
-
-@st.composite
-def listings(draw: st.DrawFn) -> list[list[Endpoint]]:
-    """A list and what becomes of it: few endpoints go, come, are exchanged, moved or doubled, or very many at once."""
-    places = st.integers(0, 59)
-    others = st.builds(
-        endpoint, st.integers(1, 80), st.integers(0, 2), pod=st.sampled_from("pq"), weight=st.integers(1, 3), health=st.sampled_from(Health)
-    )
-    steps = [[*FORTY[: draw(st.integers(0, 40))]]]
-    for _ in range(draw(st.integers(1, 6))):
-        now = list(steps[-1])
-        for what, place, one in draw(st.lists(st.tuples(CHANGES, places, others), max_size=4)):
-            if what == "put":
-                now.insert(place, one)
-            elif what == "halve":
-                del now[place % 2 :: 2]
-            elif place < len(now):
-                now[place : place + 1] = [one] if what == "exchange" else []
-        steps.append(now)
-    return steps
-
-
-@given(listings(), st.booleans())
-@settings(deadline=None, max_examples=examples(100))
-def test_cells_that_go_on_from_what_they_were_are_those_made_anew(steps: list[list[Endpoint]], several: bool) -> None:
-    listing = Listing()
-    for number, step in enumerate(steps):
-        tcp = tuple(step[:3] if number % 2 else steps[0])
-        listing.lists_ports(("http", tuple(step)), *([("tcp", tcp)] if several and number != 2 else ()))
 
 
 # -- rule 11 ------------------------------------------------------------------------------------------------------------------

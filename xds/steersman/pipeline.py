@@ -12,7 +12,19 @@ import msgspec
 from steersman.graph import Graph, NodeRef
 from steersman.model.facts import Delete, Fact, Origin, Synced, Upsert
 from steersman.model.objects import Kind
-from steersman.registry import cells, endpoints, families, gateways, identities, mesh, networks, outages, services, workloads
+from steersman.registry import (
+    cells,
+    endpoints,
+    families,
+    gateways,
+    identities,
+    mesh,
+    networks,
+    outages,
+    services,
+    source_cells,
+    workloads,
+)
 from steersman.registry.collections import (
     ALL_CLUSTERS,
     ALL_SERVICES,
@@ -325,14 +337,15 @@ def wire_registry(graph: Graph) -> None:
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'
     # SLICE_CANDIDATES, POD_CANDIDATES --> SOURCE_IDENTITIES --> IDENTITIES
-    graph.derive(SOURCE_CELLS, cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS), again=cells.source_cells_again)
+    graph.derive(SOURCE_CELLS, source_cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS), again=source_cells.source_cells_again)
     graph.derive(
         CELL_INDEX,
         cells.cell_index,
         reads=(SERVICES_NAMED, SERVICES, MESH_SERVICES, ENDPOINT_SOURCES, SOURCE_CELLS, PODS, GATEWAY_ADDRESSES),
+        again=cells.cell_index_again,
     )
     graph.derive(CELL_SOURCES, cells.cell_sources, reads=(CELL_INDEX,))
-    graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS))
+    graph.derive(CELLS, cells.cells, reads=(CELL_SOURCES, SOURCE_CELLS), again=cells.cells_again)
     graph.derive(SOURCE_IDENTITIES, identities.source_identities, reads=(SLICE_CANDIDATES, POD_CANDIDATES))
     graph.derive(IDENTITIES, identities.identities, reads=(SERVICES_NAMED, ENDPOINT_SOURCES, SOURCE_IDENTITIES))
 

@@ -1,7 +1,7 @@
 """The incremental engine. It has never heard of xDS: it knows tables, indexes and pure functions of them."""
 
 from steersman.graph.collections import Again, Collection, Compute, Derived, Index, Reader, Table
-from steersman.graph.differences import differences
+from steersman.graph.differences import differences, exchanged
 from steersman.graph.engine import Graph, Settled
 from steersman.graph.nodes import ComputeFailed, NodeRef, UndeclaredRead
 
@@ -19,4 +19,5 @@ __all__ = [
     "Table",
     "UndeclaredRead",
     "differences",
+    "exchanged",
 ]

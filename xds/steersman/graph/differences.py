@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from operator import indexOf, is_not
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _MOST = 8
 """Differences that are told one by one."""
@@ -34,6 +36,13 @@ def differences(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Differe
         to += came
     end = _until(map(is_not, reversed(before), reversed(after)), min(len(before) - at, len(after) - to))
     return [*found, (at, len(before) - end, to, len(after) - end)]
+
+
+def exchanged(before: tuple[T, ...], after: tuple[T, ...]) -> tuple[list[T], list[T]]:
+    """What left, and what came."""
+    differ = differences(before, after)
+    left = [one for begins, ends, _, _ in differ for one in before[begins:ends]]
+    return left, [one for _, _, begins, ends in differ for one in after[begins:ends]]
 
 
 def _step(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[int, int]:

@@ -89,7 +89,8 @@ class Graph:
         key anew: millions of edges need not be kept that way.
 
         `again`: computes in place of `compute` what has a value already, and may go on from what it kept when it last ran for that key;
-        None the first time, and when that was longer ago than many others. Its value is equal to that of `compute`, whatever was kept.
+        None the first time, when that was longer ago than many others, and when it kept None. Its value is equal to that of `compute`,
+        whatever was kept.
         """
         sources = [self._plans[read] for read in (*reads, *(() if of is None else (of,)))]
         table = None if of is None else self._plans[of]

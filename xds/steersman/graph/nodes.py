@@ -145,7 +145,11 @@ class Plan:
         """The value of a node that was computed before, where it may go on from what was kept of it. A computation that raises or is put
         off leaves that as it was: it says itself what it is of."""
         assert self.again is not None
-        value, self.kept[node] = self.again(self.read, node.key, self.kept.get(node))
+        value, kept = self.again(self.read, node.key, self.kept.get(node))
+        if kept is None:
+            self.kept.pop(node, None)
+            return value
+        self.kept[node] = kept
         self.kept.move_to_end(node)
         if len(self.kept) > KEPT:
             self.kept.popitem(last=False)

@@ -2,7 +2,6 @@
 10)."""
 
 from bisect import bisect_left, insort
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import attrgetter
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from steersman.graph import Reader, differences
+from steersman.graph import Reader, exchanged
 from steersman.model.ids import NetworkID, ObjectKey, ServicePortKey
 from steersman.model.mesh import (
     CellIndex,
@@ -23,7 +22,6 @@ from steersman.model.mesh import (
     Shape,
     SourceCell,
     SourceCells,
-    SourceEndpoints,
     Traits,
     Unusable,
 )
@@ -40,13 +38,10 @@ from steersman.registry.collections import (
     SOURCE_CELLS,
     CellKey,
 )
-from steersman.registry.endpoints import endpoints_from
 from steersman.registry.services import port_numbered
 
 _ADDRESS = attrgetter("address")
-_TRAITS = attrgetter("traits")
 _PLACE = attrgetter("address", "port")
-_WEIGHT = attrgetter("weight")
 
 
 class _Piece(NamedTuple):
@@ -59,116 +54,34 @@ class _Piece(NamedTuple):
     distinct: bool
 
 
-def source_cells(read: Reader, source: ObjectRef) -> SourceCells:
-    """One source's endpoints by port and cell, each sorted by (address, port). A pod that is listed twice counts once, the healthier
-    entry."""
-    return _celled(endpoints_from(read, source))
-
-
-def _celled(listed: SourceEndpoints) -> SourceCells:
-    ports = [(name, tuple(_grouped(endpoints, alone=listed.distinct))) for name, endpoints in listed.ports]
-    return SourceCells(ports=tuple(ports), distinct=listed.distinct)
-
-
-class CelledBefore(msgspec.Struct, frozen=True, gc=False):
-    """What cells were made of a source before, and of what."""
-
-    listed: SourceEndpoints
-    cells: SourceCells
-
-
-def source_cells_again(read: Reader, source: ObjectRef, before: CelledBefore | None) -> tuple[SourceCells, CelledBefore]:
-    """The same, by taking from the cells that there were, and putting into them, what is listed otherwise than it was."""
-    listed = endpoints_from(read, source)
-    cells = _exchanged(before, listed) if before is not None else None
-    if cells is None:
-        cells = _celled(listed)
-    return cells, CelledBefore(listed, cells)
-
-
-def _exchanged(before: CelledBefore, listed: SourceEndpoints) -> SourceCells | None:
-    """None where all is to be grouped anew: an address stood twice, or does, ports are others, or it would take longer."""
-    if not (before.listed.distinct and listed.distinct) or len(before.listed.ports) != len(listed.ports):
-        return None
-    ports = []
-    for (name, was), (name_now, now), (_, cells) in zip(before.listed.ports, listed.ports, before.cells.ports, strict=True):
-        exchanged = _in_place(cells, was, now) if name == name_now else None
-        if exchanged is None:
-            return None
-        ports.append((name, exchanged))
-    return SourceCells(ports=tuple(ports))
-
-
-def _in_place(cells: tuple[SourceCell, ...], was: tuple[Endpoint, ...], now: tuple[Endpoint, ...]) -> tuple[SourceCell, ...] | None:
-    """The cells of a port; None where so much is to be exchanged that it would take longer. A cell of which nothing is stays the object
-    that it is."""
-    differ = differences(was, now)
-    left = [endpoint for begins, ends, _, _ in differ for endpoint in was[begins:ends]]
-    entered = [endpoint for _, _, begins, ends in differ for endpoint in now[begins:ends]]
-    if (len(left) + len(entered)) * _EXCHANGED > len(now):
-        return None
-    found = list(cells)
-    for endpoint in left:
-        _take_out(found, endpoint)
-    for endpoint in entered:
-        _put_in(found, endpoint)
-    return tuple(found)
-
-
-_EXCHANGED = 8
-"""Endpoints that are grouped anew in the time in which one is exchanged."""
-
-
-def _take_out(cells: list[SourceCell], endpoint: Endpoint) -> None:
-    number = [cell.traits for cell in cells].index(endpoint.traits)
-    held = cells[number]
-    if len(held.endpoints) == 1:
-        del cells[number]
-        return
-    place = bisect_left(held.endpoints, endpoint.address, key=_ADDRESS)
-    cells[number] = SourceCell(held.traits, held.weight - endpoint.weight, held.endpoints[:place] + held.endpoints[place + 1 :])
-
-
-def _put_in(cells: list[SourceCell], endpoint: Endpoint) -> None:
-    for number, held in enumerate(cells):
-        if held.traits == endpoint.traits:
-            place = bisect_left(held.endpoints, endpoint.address, key=_ADDRESS)
-            endpoints = (*held.endpoints[:place], endpoint, *held.endpoints[place:])
-            cells[number] = SourceCell(held.traits, held.weight + endpoint.weight, endpoints)
-            return
-    insort(cells, SourceCell(endpoint.traits, endpoint.weight, (endpoint,)), key=_TRAITS)
-
-
-def _grouped(endpoints: tuple[Endpoint, ...], *, alone: bool) -> Iterator[SourceCell]:
-    """`alone`: no address stands twice."""
-    by_object: defaultdict[int, list[Endpoint]] = defaultdict(list)
-    for endpoint in endpoints:
-        by_object[id(endpoint.traits)].append(endpoint)
-    by_traits: dict[Traits, list[Endpoint]] = {}
-    for group in by_object.values():
-        by_traits.setdefault(group[0].traits, []).extend(group)
-    for traits, group in sorted(by_traits.items()):
-        group.sort(key=_ADDRESS if alone else _PLACE)
-        kept = group if alone else _once(group)
-        yield SourceCell(traits, sum(map(_WEIGHT, kept)), tuple(kept))
-
-
-def _once(group: list[Endpoint]) -> list[Endpoint]:
-    found: dict[tuple[str, int, ObjectKey | None], Endpoint] = {}
-    for endpoint in group:
-        name = (endpoint.address, endpoint.port, endpoint.workload.pod)
-        if name not in found or endpoint.health is Health.HEALTHY is not found[name].health:
-            found[name] = endpoint
-    return list(found.values())
-
-
 def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
     """The cells of a service port over all clusters. Each cluster's Service says by which name its slices call the port of that number."""
+    return _indexed(read, key, None)[0]
+
+
+class IndexedBefore(msgspec.Struct, frozen=True, gc=False):
+    """The cells that a service port's sources gave before, in which no address stood twice, and which of these were gateways'."""
+
+    cells: tuple[SourceCell, ...]
+    gateways: frozenset[str]
+    at_gateways: tuple[tuple[str, int, tuple[Traits, ...]], ...]
+
+
+def cell_index_again(read: Reader, key: ServicePortKey, before: IndexedBefore | None) -> tuple[CellIndex, IndexedBefore | None]:
+    """The same, where of all addresses those are looked at that came or left. Nothing is kept where it would be of no use: of one source
+    it is known without, and where an address stands twice all is looked at."""
+    return _indexed(read, key, before)
+
+
+def _indexed(read: Reader, key: ServicePortKey, before: IndexedBefore | None) -> tuple[CellIndex, IndexedBefore | None]:
     pieces = list(_pieces(read, key))
+    gateways = read(GATEWAY_ADDRESSES, "")
     by_network: dict[NetworkID, list[_Piece]] = {}
     dropped: list[Dropped] = []
     duplicates: list[Unusable] = []
-    if not _disjoint(pieces):
+    alone = _of_one(pieces)
+    known = before is not None and _still_known(before, pieces, gateways)
+    if not (alone or known or _disjoint(pieces)):
         for piece in pieces:
             by_network.setdefault(piece.cell.traits.network, []).append(piece)
         for group in by_network.values():
@@ -189,15 +102,18 @@ def cell_index(read: Reader, key: ServicePortKey) -> CellIndex:
     cells = tuple([traits for traits in sorted(weights) if weights[traits]])
     service = read(MESH_SERVICES, key.service)
     gone = frozenset(dropped)
-    return CellIndex(
+    index = CellIndex(
         shape=_shape(cells, service is not None and service.headless),
         weights=tuple([weights[traits] for traits in cells]),
         duplicates=tuple(sorted(duplicates, key=lambda lost: (lost.address, lost.source))),
         shared=_shared(by_network, gone) if len(by_network) > 1 else (),
         sources=tuple([tuple(sorted(sources[traits])) for traits in cells]),
         dropped=tuple(sorted(dropped)),
-        at_gateways=_at_gateways(pieces, read(GATEWAY_ADDRESSES, ""), gone),
+        at_gateways=before.at_gateways if known and before is not None else _at_gateways(pieces, gateways, gone),
     )
+    if by_network or (alone and not gateways):
+        return index, None
+    return index, IndexedBefore(tuple([piece.cell for piece in pieces]), gateways, index.at_gateways)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -222,12 +138,51 @@ def _pieces(read: Reader, key: ServicePortKey) -> Iterator[_Piece]:
 
 def _disjoint(group: list[_Piece]) -> bool:
     """Whether no address stands twice; by sets alone, as nearly always none does. Of one source that is known."""
-    first = group[0] if group else None
-    if first is None or (first.distinct and all(piece.source is first.source for piece in group)):
+    if _of_one(group):
         return True
     union: set[str] = set()
     union.update(*[piece.cell.addresses for piece in group])
     return len(union) == sum([len(piece.cell.endpoints) for piece in group])
+
+
+def _of_one(group: list[_Piece]) -> bool:
+    """Whether all is of one source whose addresses differ."""
+    first = group[0] if group else None
+    return first is None or (first.distinct and all(piece.source is first.source for piece in group))
+
+
+def _still_known(before: IndexedBefore, pieces: list[_Piece], gateways: frozenset[str]) -> bool:
+    """Whether what was known holds: no address stands twice, and the same ones are gateways'. False also where it would take longer to find
+    that out than to look at all."""
+    if len(pieces) != len(before.cells) or gateways != before.gateways:
+        return False
+    left: list[Endpoint] = []
+    entered: list[Endpoint] = []
+    for was, piece in zip(before.cells, pieces, strict=True):
+        if was is not piece.cell:
+            gone, came = exchanged(was.endpoints, piece.cell.endpoints)
+            left += gone
+            entered += came
+    if len(entered) * len(pieces) * _LOOKED_THROUGH > sum([len(piece.cell.endpoints) for piece in pieces]):
+        return False
+    if gateways and not gateways.isdisjoint([endpoint.address for endpoint in (*left, *entered)]):
+        return False
+    return all(_stands_once(pieces, endpoint.address) for endpoint in entered)
+
+
+_LOOKED_THROUGH = 5
+"""Addresses that are put into a set in the time in which one is looked for in a cell."""
+
+
+def _stands_once(pieces: list[_Piece], address: str) -> bool:
+    found = 0
+    for piece in pieces:
+        inside = piece.cell.endpoints
+        at = bisect_left(inside, address, key=_ADDRESS)
+        while at < len(inside) and inside[at].address == address:
+            found += 1
+            at += 1
+    return found == 1
 
 
 # -- rule 10 ------------------------------------------------------------------------------------------------------------------
@@ -334,17 +289,73 @@ def cell_sources(read: Reader, key: ServicePortKey) -> CellSources:
 
 def cells(read: Reader, key: CellKey) -> tuple[Endpoint, ...]:
     """The endpoints of one cell, sorted by (address, port)."""
+    return _merged(_parts(read, key))
+
+
+class MergedBefore(msgspec.Struct, frozen=True, gc=False):
+    """What the sources of a cell gave it before, and what that was together."""
+
+    parts: list[tuple[Endpoint, ...]]
+    endpoints: tuple[Endpoint, ...]
+
+
+def cells_again(read: Reader, key: CellKey, before: MergedBefore | None) -> tuple[tuple[Endpoint, ...], MergedBefore | None]:
+    """The same, by taking out of what there was, and putting into it, what the sources give otherwise than they did. Of a cell of one
+    source, which is the source's own, nothing is kept."""
+    parts = _parts(read, key)
+    if len(parts) < 2:
+        return _merged(parts), None
+    endpoints = _in_place(before, parts) if before is not None else None
+    if endpoints is None:
+        endpoints = _merged(parts)
+    return endpoints, MergedBefore(parts, endpoints)
+
+
+def _parts(read: Reader, key: CellKey) -> list[tuple[Endpoint, ...]]:
+    """What each source gives to a cell, without what rule 10 takes from it."""
     listed = read(CELL_SOURCES, key.port)
-    found: list[tuple[ObjectRef, tuple[Endpoint, ...]]] = []
-    for traits, sources in zip(listed.shape.cells, listed.sources, strict=True):
-        if traits == key.traits:
-            found.extend([(source, _cell_of(read(SOURCE_CELLS, source), name, key.traits)) for source, name in sources])
+    if key.traits not in listed.shape.cells:
+        return []
+    sources = listed.sources[listed.shape.cells.index(key.traits)]
+    parts = [_cell_of(read(SOURCE_CELLS, source), name, key.traits) for source, name in sources]
     if listed.dropped:
         gone = frozenset(listed.dropped)
-        found = [(source, tuple(one for one in part if dropped_from(source, one) not in gone)) for source, part in found]
-    if len(found) == 1:
-        return found[0][1]
-    return tuple(sorted((endpoint for _, part in found for endpoint in part), key=_PLACE))
+        of_each = zip(sources, parts, strict=True)
+        parts = [tuple([one for one in part if dropped_from(source, one) not in gone]) for (source, _), part in of_each]
+    return parts
+
+
+def _merged(parts: list[tuple[Endpoint, ...]]) -> tuple[Endpoint, ...]:
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(sorted((endpoint for part in parts for endpoint in part), key=_PLACE))
+
+
+def _in_place(before: MergedBefore, parts: list[tuple[Endpoint, ...]]) -> tuple[Endpoint, ...] | None:
+    """None where it would take longer than to sort all. No two have a place in common: rule 10 sees to that."""
+    if len(parts) != len(before.parts):
+        return None
+    left: list[Endpoint] = []
+    entered: list[Endpoint] = []
+    for was, part in zip(before.parts, parts, strict=True):
+        if was is not part:
+            gone, came = exchanged(was, part)
+            left += gone
+            entered += came
+    if not (left or entered):
+        return before.endpoints
+    if (len(left) + len(entered)) * _SORTED > len(before.endpoints):
+        return None
+    found = list(before.endpoints)
+    for endpoint in left:
+        del found[bisect_left(found, _PLACE(endpoint), key=_PLACE)]
+    for endpoint in entered:
+        insort(found, endpoint, key=_PLACE)
+    return tuple(found)
+
+
+_SORTED = 8
+"""Endpoints that are sorted in the time in which one is exchanged."""
 
 
 def _cell_of(grouped: SourceCells, port_name: str, traits: Traits) -> tuple[Endpoint, ...]:
