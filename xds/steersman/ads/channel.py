@@ -236,11 +236,6 @@ class Channel:
     # -- what it is to be told ----------------------------------------------------------------------------------------------------
 
     @property
-    def unsaid(self) -> bool:
-        """Whether there may be something to say, now or later."""
-        return bool(self.dirty or self.owed or self.sweep is not None)
-
-    @property
     def due(self) -> bool:
         """Whether there may be something to say now."""
         return bool(self.inflight is None and (self.dirty or self.owed) and self.sweep is None and self.table.ready)

@@ -128,7 +128,7 @@ class KubeSource:
             )
             for resource, mirror in followed
         )
-        self._standings: tuple[Standing, ...] = ()
+        self._standings: list[Standing] = []
         self._telling = False
         self._synced = False
         self._health: ClusterHealth | None = None
@@ -201,7 +201,7 @@ class KubeSource:
     def _told(self, follower: Follower) -> None:
         """Something may have changed of this resource."""
         self._claim()
-        if self._synced and tuple(one.reflector.standing for one in self._followers) == self._standings:
+        if self._synced and [one.reflector.standing for one in self._followers] == self._standings:
             if facts := self._object_facts():
                 self._emit(facts)
         else:
@@ -309,7 +309,7 @@ class KubeSource:
         """Emits what is new: objects, how the cluster stands, what should be mended, and that all is told."""
         self._claim()
         resources = self._resources()
-        self._standings = tuple(resource.standing for resource in resources)
+        self._standings = [resource.standing for resource in resources]
         well = self._heartbeat.pulse in (Pulse.NONE, Pulse.ALIVE) and is_followed(resources)
         self._guard.look(self._clock(), well=well)
         self._notice(resources)
