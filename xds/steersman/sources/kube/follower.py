@@ -54,6 +54,8 @@ class Follower:
         self._pace = pace
         self._told = told
         self._reading: asyncio.Timeout | None = None
+        self._silent_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._interrupted = False
         self._retelling = False
         self._woken = asyncio.Event()
@@ -88,8 +90,7 @@ class Follower:
     def interrupt(self) -> None:
         """Gives up the watch that is open, if one is, and resumes it."""
         self._interrupted = True
-        if self._reading is not None:
-            self._reading.reschedule(self._now())
+        self._stop_reading()
 
     def resync(self) -> None:
         """Asks for everything again."""
@@ -157,6 +158,10 @@ class Follower:
                 self.reflector.ended(self._now(), str(error))
             else:
                 self.reflector.broken(self._now(), str(error))
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     async def _follow(self, api: Api, response: ClientResponse) -> None:
         """Takes in what comes of an open watch until it is over."""
@@ -188,13 +193,34 @@ class Follower:
 
     async def _read(self, api: Api, response: ClientResponse) -> bytes | None:
         """What came; None when it was silent for too long, or is given up."""
+        self._silent_at = self._now() + self.reflector.patience
+        if self._timer is None or self._timer.when() > self._silent_at:
+            self._listen()
         try:
-            async with asyncio.timeout(self.reflector.patience) as self._reading:
+            async with asyncio.timeout(None) as self._reading:
                 return await api.part(response)
         except TimeoutError:
             return None
         finally:
             self._reading = None
+
+    def _listen(self) -> None:
+        """One timer stands, and is set anew when it is over: to set one for each read and take it back takes as long as half a round of
+        the loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._silent_at, self._listened)
+
+    def _listened(self) -> None:
+        self._timer = None
+        if self._reading is not None and self._now() < self._silent_at:
+            self._listen()
+        else:
+            self._stop_reading()  # unless nothing is read: then the next read sets the timer
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(self._now())
 
     def _read_lines(self, lines: Iterable[bytes]) -> Iterator[Change]:
         """What the reflector makes of lines, of each when the one before has been taken in, until the watch is over."""
