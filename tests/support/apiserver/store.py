@@ -68,7 +68,7 @@ class Store:
     """All objects of one cluster. resourceVersions are shared by all kinds, with gaps.
 
     `oldest`: the version from which the watch cache can tell events; `compacted`: that from which etcd can.
-    `seed`: of the uids. `capacity`: events that are remembered, at least; None: all. `told`: called with every event.
+    `seed`: of the uids. `capacity`: events that are remembered; None: all. `told`: called with every event.
     """
 
     def __init__(self, *, first: int = 1000, seed: int = 1, capacity: int | None = None) -> None:
@@ -214,9 +214,8 @@ class Store:
             self._objects[resource.id][stored.name] = stored
         event = Event(self.rv, resource, type_, stored, before)
         self._history.append(event)
-        if self.capacity is not None and len(self._history) > 2 * self.capacity:
-            self.oldest = self.compacted = max(self.oldest, self._history[self.capacity - 1].rv)
-            del self._history[: self.capacity]
+        if self.capacity is not None and len(self._history) > self.capacity:  # one by one: to let go of many takes a while
+            self.oldest = self.compacted = max(self.oldest, self._history.pop(0).rv)
         for tell in list(self.told):
             tell(event)
         return stored
