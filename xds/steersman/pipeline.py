@@ -319,7 +319,12 @@ def wire_registry(graph: Graph) -> None:
     graph.derive(ENDPOINT_SOURCES, endpoints.endpoint_sources, reads=(SERVICES, SLICES_OF, CLUSTERS))
     graph.derive(TWINS, families.twins, reads=(SLICES_OF_FAMILY, SLICES))
     graph.derive(SLICE_MEMBERS, endpoints.slice_members, reads=(SLICES,))
-    graph.derive(SLICE_CANDIDATES, endpoints.slice_candidates, reads=(SLICE_MEMBERS, SERVICES, MESH_SERVICES, TWINS, *placing))
+    graph.derive(
+        SLICE_CANDIDATES,
+        endpoints.slice_candidates,
+        reads=(SLICE_MEMBERS, SERVICES, MESH_SERVICES, TWINS, *placing),
+        again=endpoints.slice_candidates_again,
+    )
     graph.derive(SLICE_ENDPOINTS, endpoints.slice_endpoints, reads=(SLICES, SLICE_CANDIDATES))
     graph.derive(POD_CANDIDATES, endpoints.pod_candidates, reads=(SERVICES, LABELS_WITH, PODS_LABELLED, MESH_SERVICES, TWINS, *placing))
     graph.derive(POD_ENDPOINTS, endpoints.pod_endpoints, reads=(POD_CANDIDATES,))

@@ -1,14 +1,12 @@
 """What each EndpointSlice, or each Service's Pods, contributes: endpoints, and entries that are none for anyone, with the reason."""
 
-from collections.abc import Iterable
-from functools import lru_cache
 from itertools import compress
 from typing import cast
 
 import msgspec
 
 from steersman.graph import Reader
-from steersman.model.ids import ClusterID, IPFamily, Locality, NetworkID, ObjectKey, ServiceKey, label
+from steersman.model.ids import ObjectKey
 from steersman.model.mesh import (
     Candidates,
     Endpoint,
@@ -16,19 +14,16 @@ from steersman.model.mesh import (
     ObjectRef,
     Rule,
     SourceEndpoints,
-    Traits,
     Twin,
     Unusable,
     Workload,
 )
-from steersman.model.objects import CONDITIONS, EndpointConditions, EndpointPlace, Kind, Pod, Port, Service, ServiceType, SliceMembers
-from steersman.names import NETWORK_LABEL
-from steersman.registry.addresses import Address, canonical_family, parse_address
+from steersman.model.objects import CONDITIONS, EndpointConditions, Kind, Pod, Port, Service, ServiceType, SliceMembers
+from steersman.registry.addresses import Address, parse_address
 from steersman.registry.collections import (
     CIDR_NETWORKS,
     CLUSTERS,
     LABELS_WITH,
-    MESH_SERVICES,
     POD_CANDIDATES,
     POD_ENDPOINTS,
     PODS,
@@ -39,40 +34,26 @@ from steersman.registry.collections import (
     SLICE_MEMBERS,
     SLICES,
     SLICES_OF,
-    TWINS,
     WORKLOADS,
     LabelKey,
 )
-from steersman.registry.families import first_family
-from steersman.registry.networks import network_at
+from steersman.registry.entries import (
+    Entry,
+    EntryRow,
+    Placing,
+    Refused,
+    Usable,
+    on_any_port,
+    on_port,
+    placed_at,
+    slice_entries,
+    unusable_at,
+    without_port,
+)
 from steersman.registry.workloads import unnamed_workload
 
 NOTHING = SourceEndpoints()
 NOBODY = Candidates()
-
-
-class _Usable(msgspec.Struct, frozen=True, gc=False):
-    """An entry that is an endpoint wherever it has the port. `pod`: only where a port may be one of its containers'."""
-
-    address: str
-    workload: Workload
-    traits: Traits
-    source: ObjectRef
-    pod: Pod | None = None
-
-
-class _Refused(msgspec.Struct, frozen=True, gc=False):
-    """An entry that is no endpoint on any port: why, and by which object."""
-
-    address: str
-    workload: Workload
-    rule: Rule
-    because: ObjectRef
-    note: str
-    source: ObjectRef
-
-
-_Entry = _Usable | _Refused
 
 
 def endpoint_sources(read: Reader, key: ObjectKey) -> tuple[ObjectRef, ...]:
@@ -150,30 +131,80 @@ def slice_candidates(read: Reader, key: ObjectKey) -> Candidates:
     A slice's port is the Service's port of equal name. One without a number stands for all ports of its endpoints, which are reached at the
     target port then. A port that the slice doesn't have makes its entries unusable there.
     """
+    return _of_slice(read, key, None)[0]
+
+
+class CandidatesBefore(msgspec.Struct, frozen=True, gc=False):
+    """What an EndpointSlice's candidates were made of before, and they. `of_service`: all of its Service that decides what an entry of a
+    known pod is, beside the pod: its ports, with the slice's numbers, among it."""
+
+    members: SliceMembers
+    of_service: tuple[object, ...]
+    candidates: Candidates
+
+
+def slice_candidates_again(read: Reader, key: ObjectKey, before: CandidatesBefore | None) -> tuple[Candidates, CandidatesBefore | None]:
+    """The same, in which an entry of which nothing changed is the very object that it was: what follows goes on from that. Nothing is kept
+    where more than the pod decides what an entry is: twins, fromCidr, ports without a number."""
+    return _of_slice(read, key, before)
+
+
+def _of_slice(read: Reader, key: ObjectKey, before: CandidatesBefore | None) -> tuple[Candidates, CandidatesBefore | None]:
     members = read(SLICE_MEMBERS, key)
     if members is None:
-        return NOBODY
+        return NOBODY, None
     service = read(SERVICES, ObjectKey(key.cluster, key.namespace, members.service))
     if service is None or service.type is ServiceType.EXTERNAL_NAME:
-        return NOBODY
-    placing = _Placing(read, service)
-    entries = _slice_entries(read, key, members, placing)
+        return NOBODY, None
+    placing = Placing(read, service)
+    simple = not placing.twins and not read(CIDR_NETWORKS, "")
     numbers = {port.name: port.port for port in reversed(members.ports) if port.port is not None}
     open_ports = {port.name for port in members.ports if port.port is None}
+    named = _ports_by_name(service)
+    of_service = (placing.node_local, *[(name, numbers.get(name)) for name, _ in named])
+    rows = list(zip(members.addresses, members.pods, members.places, strict=True))
+    same: list[int | None] = []
+    if before is not None and simple and before.of_service == of_service:
+        same = _same_entries(read, key, rows, before)
+        rows = [row for row, at in zip(rows, same, strict=True) if at is None]
+    entries = slice_entries(read, key, rows, placing, simple=simple)
     ports: list[tuple[str, tuple[Endpoint | Unusable, ...]]] = []
-    for name, port in _ports_by_name(service):
+    for place, (name, port) in enumerate(named):
         number = numbers.get(name)
         if number is not None:
-            ports.append((name, _on_port(entries, name, number)))
+            at_port = on_port(entries, name, number)
+            if same and before is not None:
+                made, was = iter(at_port), before.candidates.ports[place][1]
+                at_port = tuple([next(made) if at is None else was[at] for at in same])
+            ports.append((name, at_port))
         elif name in open_ports or "" in open_ports:
-            ports.append((name, _on_any_port(read, entries, port)))
+            ports.append((name, on_any_port(read, entries, port)))
         else:
-            ports.append((name, tuple(_unusable(one, name) if isinstance(one, _Refused) else _without_port(one, name) for one in entries)))
-    return _candidates(ports, entries, session=placing.session)
+            ports.append((name, tuple(unusable_at(one, name) if isinstance(one, Refused) else without_port(one, name) for one in entries)))
+    candidates = _candidates(ports, session=placing.session)
+    plain = simple and bool(named) and all(name in numbers for name, _ in named)
+    return candidates, CandidatesBefore(members, of_service, candidates) if plain else None
 
 
-def _candidates(ports: list[tuple[str, tuple[Endpoint | Unusable, ...]]], entries: list[_Entry], *, session: bool) -> Candidates:
+def _same_entries(read: Reader, key: ObjectKey, rows: list[EntryRow], before: CandidatesBefore) -> list[int | None]:
+    """Of each entry where it stood before, if it is what it was: the same pod, as the same workload, at the same address and place."""
+    was = before.members
+    stood = {address: at for at, address in enumerate(was.addresses)}
+    candidates = before.candidates.ports[0][1]
+    same: list[int | None] = []
+    for address, pod, place in rows:
+        at = stood.get(address) if pod else None
+        if at is not None and was.pods[at] == pod and was.places[at] == place:
+            known = read(WORKLOADS, ObjectKey(key.cluster, key.namespace, pod))
+            same.append(at if candidates[at].workload is known else None)
+        else:
+            same.append(None)
+    return same
+
+
+def _candidates(ports: list[tuple[str, tuple[Endpoint | Unusable, ...]]], *, session: bool) -> Candidates:
     usable = all(type(one) is Endpoint for _, at_port in ports for one in at_port)
+    entries = ports[0][1] if ports else ()
     distinct = len({entry.address for entry in entries}) == len(entries)
     return Candidates(ports=tuple(ports), usable=usable, distinct=distinct, session=session)
 
@@ -186,67 +217,6 @@ def workloads_from(read: Reader, source: ObjectRef) -> list[Workload]:
 
 def _ports_by_name(service: Service) -> list[tuple[str, Port]]:
     return sorted({port.name: port for port in reversed(service.ports)}.items())
-
-
-def _slice_entries(read: Reader, key: ObjectKey, members: SliceMembers, placing: "_Placing") -> list[_Entry]:
-    """A slice's entries. Most are the address of a known pod, and take the short way: this is what it costs that one comes or goes."""
-    source = ObjectRef(Kind.ENDPOINT_SLICE, key)
-    cluster, namespace = key.cluster, key.namespace
-    simple = not placing.twins and not read(CIDR_NETWORKS, "")
-    shared: dict[tuple[object, ...], Traits] = {}
-    node_local, first = placing.node_local, placing.first
-    entries: list[_Entry] = []
-    for address, pod, place in zip(members.addresses, members.pods, members.places, strict=True):
-        known = read(WORKLOADS, ObjectKey(cluster, namespace, pod)) if pod else None
-        family = canonical_family(address) if simple and known is not None else None
-        if known is None or family is None or place.flaw or (place.zone and known.locality == _NO_LOCALITY):
-            entries.append(_slice_entry(read, address, pod, place, known, source, placing))
-            continue
-        alike = (known.locality, known.network, known.mtls, family is first, known.node if node_local else "")  # enums hash slowly
-        traits = shared.get(alike)
-        if traits is None:
-            traits = shared[alike] = placing.traits(known, family, Twin.ALONE)
-        entries.append(_Usable(address, known, traits, source))
-    return entries
-
-
-def _slice_entry(
-    read: Reader, text: str, pod: str, place: EndpointPlace, known: Workload | None, source: ObjectRef, placing: "_Placing"
-) -> _Entry:
-    cluster, namespace = source.key.cluster, source.key.namespace
-    address = None if place.flaw else parse_address(text)
-    if known is None:
-        workload = unnamed_workload(read, cluster, address, place.node)
-    else:
-        workload = _placed_at(read, known, address) if address is not None else known
-    if place.zone and workload.locality == _NO_LOCALITY:
-        workload = msgspec.structs.replace(workload, locality=Locality("", place.zone))
-    if address is None:
-        note = place.flaw or f"{text!r} is no address of a host"
-        return _Refused(text, workload, Rule.BAD_ADDRESS, source, note, source)
-    if pod and known is None:
-        return _Refused(address.text, workload, *_absent(read, ObjectKey(cluster, namespace, pod)), source)
-    return _Usable(address.text, workload, placing.traits(workload, address.family, placing.twin(address.family, pod)), source)
-
-
-_NO_LOCALITY = Locality()
-
-
-def _placed_at(read: Reader, workload: Workload, address: Address) -> Workload:
-    """The workload as it stands at this address: by fromCidr a pod's two addresses may be on two networks."""
-    if label(workload.labels, NETWORK_LABEL):
-        return workload
-    network, by = network_at(read, workload.cluster, address.packed)
-    if network == workload.network:
-        return workload
-    return msgspec.structs.replace(workload, network=network, network_by=by)
-
-
-def _absent(read: Reader, pod: ObjectKey) -> tuple[Rule, ObjectRef, str]:
-    """Why a Pod that a slice names is no workload."""
-    if read(PODS, pod) is None:
-        return Rule.POD_MISSING, ObjectRef(Kind.POD, pod), "the EndpointSlice names a Pod that is not there (yet)"
-    return Rule.POD_INACTIVE, ObjectRef(Kind.POD, pod), "the Pod has run to its end"
 
 
 def _judged(candidate: Endpoint | Unusable, port_name: str, said: EndpointConditions, *, session: bool) -> Endpoint | Unusable:
@@ -296,87 +266,6 @@ def _draining(candidate: Endpoint | Unusable) -> Endpoint | Unusable:
     return msgspec.structs.replace(candidate, health=Health.DRAINING) if isinstance(candidate, Endpoint) else candidate
 
 
-def _on_port(entries: Iterable[_Entry], name: str, number: int) -> tuple[Endpoint | Unusable, ...]:
-    return tuple(
-        [
-            Endpoint(address=entry.address, port=number, traits=entry.traits, workload=entry.workload, source=entry.source)
-            if isinstance(entry, _Usable)
-            else _unusable(entry, name)
-            for entry in entries
-        ]
-    )
-
-
-def _on_any_port(read: Reader, entries: list[_Entry], port: Port) -> tuple[Endpoint | Unusable, ...]:
-    """The entries at the Service's target port, which may be a name that each pod gives its own number."""
-    found: list[Endpoint | Unusable] = []
-    for entry in entries:
-        number: int | None = 0
-        if isinstance(entry, _Usable):
-            pod = read(PODS, entry.workload.pod) if entry.pod is None and entry.workload.pod is not None else entry.pod
-            number = target_number(port, pod)
-        if number is None:
-            assert isinstance(entry, _Usable)
-            found.append(_without_port(entry, port.name))
-        else:
-            found.extend(_on_port((entry,), port.name, number))
-    return tuple(found)
-
-
-def target_number(port: Port, pod: Pod | None) -> int | None:
-    """The number of a Service's target port at one pod; None where it is a name that the pod's containers don't have."""
-    if isinstance(port.target_port, int):
-        return port.target_port
-    return dict(pod.ports).get(port.target_port) if pod is not None else None
-
-
-def _unusable(entry: _Refused, name: str) -> Unusable:
-    return Unusable(
-        address=entry.address,
-        port_name=name,
-        rule=entry.rule,
-        because=entry.because,
-        workload=entry.workload,
-        source=entry.source,
-        note=entry.note,
-    )
-
-
-def _without_port(entry: _Usable, name: str) -> Unusable:
-    note = f"lists no port {name!r}" if entry.source.kind is Kind.ENDPOINT_SLICE else f"no container has the target port of {name!r}"
-    return _unusable(_Refused(entry.address, entry.workload, Rule.NO_PORT, entry.source, note, entry.source), name)
-
-
-@lru_cache(maxsize=1 << 16)
-def _shared_traits(
-    locality: Locality, network: NetworkID, cluster: ClusterID, mtls: bool, family: IPFamily, twin: Twin, node: str
-) -> Traits:
-    """Equal traits are one object, as there are few of them among very many endpoints."""
-    return Traits(locality, network, cluster, mtls, family, twin, node)
-
-
-class _Placing:
-    """What of a Service decides the traits of its endpoints in one cluster."""
-
-    def __init__(self, read: Reader, service: Service) -> None:
-        mesh_service = read(MESH_SERVICES, ServiceKey(service.key.namespace, service.key.name))
-        self.session = mesh_service is not None and mesh_service.session
-        self.node_local = service.node_local
-        self.first = first_family(service)
-        self.twins = read(TWINS, service.key)
-
-    def traits(self, workload: Workload, family: IPFamily, twin: Twin) -> Traits:
-        node = f"{workload.cluster}/{workload.node}" if self.node_local else ""
-        return _shared_traits(workload.locality, workload.network, workload.cluster, workload.mtls, family, twin, node)
-
-    def twin(self, family: IPFamily, pod: str) -> Twin:
-        """Of the two addresses of a pod that stands in slices of both families."""
-        return Twin.ALONE if pod not in self.twins else self.twin_of(family)
-
-    def twin_of(self, family: IPFamily) -> Twin:
-        return Twin.FIRST if family is self.first else Twin.SECOND
-
-
 # -- a Service without EndpointSlices -----------------------------------------------------------------------------------------
 
 
@@ -388,10 +277,10 @@ def pod_candidates(read: Reader, key: ObjectKey) -> Candidates:
     service = read(SERVICES, key)
     if service is None or not service.selector or service.type is ServiceType.EXTERNAL_NAME:
         return NOBODY
-    placing = _Placing(read, service)
+    placing = Placing(read, service)
     entries = [entry for pod in selected_pods(read, service) for entry in _pod_entries(read, pod, service, placing)]
-    ports = [(name, _on_any_port(read, entries, port)) for name, port in _ports_by_name(service)]
-    return _candidates(ports, entries, session=placing.session)
+    ports = [(name, on_any_port(read, entries, port)) for name, port in _ports_by_name(service)]
+    return _candidates(ports, session=placing.session)
 
 
 def pod_endpoints(read: Reader, key: ObjectKey) -> SourceEndpoints:
@@ -408,7 +297,7 @@ def selected_pods(read: Reader, service: Service) -> list[Pod]:
     return [pod for pod in found if pod is not None]
 
 
-def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) -> list[_Entry]:
+def _pod_entries(read: Reader, pod: Pod, service: Service, placing: Placing) -> list[Entry]:
     source = ObjectRef(Kind.POD, pod.key)
     parsed = [address for ip in pod.ips if (address := parse_address(ip)) is not None]
     families = service.families or tuple(address.family for address in parsed[:1])
@@ -420,12 +309,12 @@ def _pod_entries(read: Reader, pod: Pod, service: Service, placing: _Placing) ->
         rule, note = refused or (Rule.POD_INACTIVE, "")
         workload = known or unnamed_workload(read, pod.key.cluster, parsed[0] if parsed else None, pod.node)
         shown = [address.text for address in chosen] or pod.ips[:1] or ("",)
-        return [_Refused(text, workload, rule, source, note, source) for text in shown]
-    entries: list[_Entry] = []
+        return [Refused(text, workload, rule, source, note, source) for text in shown]
+    entries: list[Entry] = []
     for address in chosen:
-        workload = _placed_at(read, known, address)
+        workload = placed_at(read, known, address)
         twin = Twin.ALONE if len(chosen) == 1 else placing.twin_of(address.family)
-        entries.append(_Usable(address.text, workload, placing.traits(workload, address.family, twin), source, pod))
+        entries.append(Usable(address.text, workload, placing.traits(workload, address.family, twin), source, pod))
     return entries
 
 
