@@ -205,7 +205,7 @@ async def test_files_tell_whose_secret_they_are_of_without_being_read_whole(dire
     assert found == [("west", "Secret east/ns/west")]
 
 
-async def test_what_is_written_at_leisure_is_given_up_for_what_is_newer(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_written_at_leisure_is_given_up_for_what_has_none(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a server ends."""
     monkeypatch.setattr(warmstore, "_AT_ONCE", 1)
     store, names = directory.of(EAST), [str(number) for number in range(1000)]
@@ -214,8 +214,12 @@ async def test_what_is_written_at_leisure_is_given_up_for_what_is_newer(director
     assert await write(store, "a", "b")
     assert not await earlier
     assert (await read(store), store.complaint) == (["a", "b"], None)
-    assert await write(store, *names, leisure=Leisure())
-    assert await read(store) == names
+    ending = asyncio.create_task(write(store, *names))
+    await asyncio.sleep(0)
+    late = asyncio.create_task(write(store, "late", leisure=Leisure()))
+    assert await ending, "nor is that given up for what comes later"
+    assert await late
+    assert await read(store) == ["late"]
 
 
 async def test_files_of_several_clusters_are_written_at_once(directory: WarmDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,7 @@ class WarmStart:
         return self._keeping.is_behind(_changes(followers), contact)
 
     async def keep(self, followers: Sequence[Follower], uid: str, contact: float, state: str, *, leisure: Leisure | None = None) -> None:
-        """Writes the file; where it can't be, the store complains, and it is tried again. `leisure`: see WarmStore.write. What is
-        being written by then is given up."""
+        """Writes the file; where it can't be, the store complains, and it is tried again. `leisure`: see WarmStore."""
         changes = _changes(followers)
         sections = []
         for _, mirror in _mirrored(followers):

@@ -149,8 +149,8 @@ class WarmStore:
         self.holder = self.place = ""
         self._directory = directory
         self._writing = asyncio.Lock()
-        self._newest: Header | None = None
-        """Of what came to be written last."""
+        self._hurried = 0
+        """How often something came to be written without leisure."""
 
     # -- reading --------------------------------------------------------------------------------------------------------------
 
@@ -214,9 +214,10 @@ class WarmStore:
     async def write(
         self, header: Header, sections: Sequence[tuple[Section, Iterator[Kept]]], pace: Pace, leisure: Leisure | None = None
     ) -> bool:
-        """The file holds this from now on, unless it can't be written, which is complained of, or something newer comes to be written, for
-        which this is given up. Whether it does. `leisure`: how it rests meanwhile; None: not at all."""
-        self._newest = header
+        """The file holds this from now on, unless it can't be written, which is complained of. Whether it does. `leisure`: how it rests
+        meanwhile, and is given up for what comes to be written without; None: not at all."""
+        self._hurried += leisure is None
+        hurried = self._hurried
         async with self._writing:
             writing = Writing()
             frames = bytearray()
@@ -228,8 +229,8 @@ class WarmStore:
                     frames = bytearray()
                     if leisure is not None:
                         await leisure.rest()
-                    if self._newest is not header:
-                        return False
+                        if self._hurried != hurried:
+                            return False
             writing.take(frames)
             try:
                 await asyncio.to_thread(self._replace, writing)
