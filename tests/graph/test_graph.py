@@ -32,16 +32,18 @@ class Summed(NamedTuple):
 
 
 class Counted:
-    """The test graph, which counts how often each collection's function ran. `going_on`: sums are computed anew from what they were."""
+    """The test graph, which counts how often each collection's function ran. `going_on`: sums are computed anew from what they were;
+    `from_the_first`: at their first change already."""
 
-    def __init__(self, at_once: int = 100, *, going_on: bool = False) -> None:
+    def __init__(self, at_once: int = 100, *, going_on: bool = False, from_the_first: bool = False) -> None:
         self.ran: Counter[str] = Counter()
         self.went_on_from: list[Summed | None] = []
         self.graph = Graph(at_once)
         self.graph.table(ROWS)
         self.graph.table(NAMES)
         self.graph.index(IN_GROUP)
-        self.graph.derive(TOTAL, self.total, reads=(ROWS, IN_GROUP), again=self.total_again if going_on else None)
+        again = self.total_again if going_on else None
+        self.graph.derive(TOTAL, self.total, reads=(ROWS, IN_GROUP), again=again, from_the_first=from_the_first)
         self.graph.derive(PARITY, self.parity, reads=(TOTAL,))
         self.graph.derive(REPORT, self.report, reads=(PARITY, NAMES, ROWS))
         self.graph.derive(REPORTS, self.reports, reads=(REPORT,))
@@ -369,6 +371,23 @@ def test_what_was_computed_once_keeps_nothing_and_goes_on_from_nothing_the_first
     assert going_on.ran == {"total": 2, "total again": 2}
 
 
+def test_what_keeps_at_once_goes_on_from_its_first_value_already() -> None:
+    counted = Counted(going_on=True, from_the_first=True)
+    graph = counted.graph
+    graph.put(ROWS, "a", Row("g", 1))
+    graph.demand(TOTAL, "g")
+    graph.settle()
+    first = Summed((Row("g", 1),), 1)
+    assert (graph.value(TOTAL, "g"), kept(graph)) == (1, {"g": first})
+    graph.put(ROWS, "a", Row("g", 5))
+    assert changed(graph) == {NodeRef(TOTAL, "g")}
+    assert graph.value(TOTAL, "g") == 5
+    assert counted.went_on_from == [None, first]
+    assert counted.ran == {"total again": 2}
+    assert graph.ask(TOTAL, "h") == 0
+    assert set(kept(graph)) == {"g"}, "what was only asked for is forgotten, and takes that along"
+
+
 def test_a_question_goes_on_from_nothing_and_keeps_nothing(going_on: Counted) -> None:
     graph = going_on.graph
     assert graph.ask(TOTAL, "i") == 0
@@ -491,13 +510,13 @@ def demanded(groups: str) -> tuple[Derived[str, str], str]:
     return REPORT if len(groups) == 1 else REPORTS, groups
 
 
-@given(st.lists(EVENTS, max_size=60), st.sampled_from([1, 2, 100]), st.booleans())
+@given(st.lists(EVENTS, max_size=60), st.sampled_from([1, 2, 100]), st.booleans(), st.booleans())
 @settings(deadline=None)
 def test_any_history_ends_where_a_fresh_build_of_the_final_facts_does(
-    events: list[tuple[object, ...]], at_once: int, going_on: bool
+    events: list[tuple[object, ...]], at_once: int, going_on: bool, from_the_first: bool
 ) -> None:
     """Also: what is reported as changed is exactly what differs from the last settlement, and nothing unneeded is held."""
-    graph = Counted(at_once, going_on=going_on).graph
+    graph = Counted(at_once, going_on=going_on, from_the_first=going_on and from_the_first).graph
     demands: Counter[str] = Counter()
     seen: dict[str, str] = {}
 

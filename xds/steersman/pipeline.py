@@ -342,7 +342,13 @@ def wire_registry(graph: Graph) -> None:
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'
     # SLICE_CANDIDATES, POD_CANDIDATES --> SOURCE_IDENTITIES --> IDENTITIES
-    graph.derive(SOURCE_CELLS, source_cells.source_cells, reads=(SLICE_ENDPOINTS, POD_ENDPOINTS), again=source_cells.source_cells_again)
+    graph.derive(
+        SOURCE_CELLS,
+        source_cells.source_cells,
+        reads=(SLICE_ENDPOINTS, POD_ENDPOINTS),
+        again=source_cells.source_cells_again,
+        from_the_first=True,
+    )
     graph.derive(
         CELL_INDEX,
         cells.cell_index,
@@ -424,7 +430,7 @@ def wire_endpoints(graph: Graph) -> None:
     """cells -> bytes, once; what is seen -> which of them, in which order"""
     # CELLS --> ENCODED_CELLS --+--> ASSIGNMENTS (by cluster name and what is seen)
     # CELL_INDEX, LAYOUTS ------'
-    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS,), again=assignments.encoded_cells_again)
+    graph.derive(ENCODED_CELLS, assignments.encoded_cells, reads=(CELLS,), again=assignments.encoded_cells_again, from_the_first=True)
     graph.derive(ASSIGNMENTS, assignments.assignment_of, reads=(CELL_INDEX, LAYOUTS, CELLS, ENCODED_CELLS))
 
 

@@ -82,6 +82,7 @@ class Graph:
         *,
         of: Table[K, Any] | None = None,
         again: Again[K, V] | None = None,
+        from_the_first: bool = False,
     ) -> None:
         """Adds a derived collection: the function, and every collection that it may read.
 
@@ -90,11 +91,13 @@ class Graph:
 
         `again`: computes in place of `compute` what has a value already, and may go on from what it kept when it last ran for that key;
         None the first time, when that was longer ago than many others, and when it kept None. Its value is equal to that of `compute`,
-        whatever was kept.
+        whatever was kept. `from_the_first`: it computes first values as well, so that their first change goes on from them already.
         """
         sources = [self._plans[read] for read in (*reads, *(() if of is None else (of,)))]
         table = None if of is None else self._plans[of]
-        plan = Plan(collection, 1 + max((source.level for source in sources), default=0), compute, table, again)
+        plan = Plan(
+            collection, 1 + max((source.level for source in sources), default=0), compute, table, again, from_the_first=from_the_first
+        )
         plan.read = recorder(plan, sources, self._made)
         self._add(plan)
         if table is not None and of is not None:
@@ -396,7 +399,11 @@ class Graph:
         plan.key = node.key
         value: Any
         try:
-            value = plan.compute(plan.read, node.key) if plan.again is None or node.value is _UNMADE else plan.anew(node)
+            value = (
+                plan.anew(node)
+                if plan.from_the_first or (plan.again is not None and node.value is not _UNMADE)
+                else plan.compute(plan.read, node.key)
+            )
         except UndeclaredRead:
             raise
         except ComputeFailed as failure:

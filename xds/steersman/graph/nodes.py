@@ -114,7 +114,7 @@ KEPT = 1 << 13
 class Plan:
     """How one collection's nodes are made: its level, its function, and what that may read."""
 
-    __slots__ = ("again", "by_row", "collection", "compute", "deps", "kept", "key", "level", "nodes", "of", "read")
+    __slots__ = ("again", "by_row", "collection", "compute", "deps", "from_the_first", "kept", "key", "level", "nodes", "of", "read")
 
     def __init__(
         self,
@@ -123,11 +123,14 @@ class Plan:
         compute: Compute[Any, Any] | None,
         of: "Plan | None" = None,
         again: Again[Any, Any] | None = None,
+        *,
+        from_the_first: bool = False,
     ) -> None:
         self.collection = collection
         self.level = level
         self.compute = compute
         self.again = again
+        self.from_the_first = from_the_first
         self.kept: OrderedDict[Node, Any] = OrderedDict()
         """What `again` kept, the latest last. (A node's hash is its identity; a key may take a microsecond to hash.)"""
         self.of = of
@@ -142,7 +145,7 @@ class Plan:
         """What the computation that is running has read. One list will do: a collection never reads itself, not even through others."""
 
     def anew(self, node: Node) -> Any:
-        """The value of a node that was computed before, where it may go on from what was kept of it. A computation that raises or is put
+        """The value of a node that may go on from what was kept of it. A computation that raises or is put
         off leaves that as it was: it says itself what it is of."""
         assert self.again is not None
         value, kept = self.again(self.read, node.key, self.kept.get(node))

@@ -26,32 +26,33 @@ def encoded_cells(read: Reader, key: EncodedCellsKey) -> bytes:
 
 
 class EncodedBefore(msgspec.Struct, frozen=True, gc=False):
-    """What was encoded of a group's cells before: the endpoints, and of each beside it how many of the bytes are its own."""
+    """What was encoded of a group's cells before: the endpoints, and of each beside it how many of the bytes are its own; no lengths where
+    nobody has asked for them yet."""
 
-    endpoints: tuple[Endpoint, ...] = ()
-    lengths: "array[int]" = array("I")
-    encoded: bytes = b""
-
-
-_NOTHING = EncodedBefore()
+    endpoints: tuple[Endpoint, ...]
+    encoded: bytes
+    lengths: "array[int] | None" = None
 
 
 def encoded_cells_again(read: Reader, key: EncodedCellsKey, before: EncodedBefore | None) -> tuple[bytes, EncodedBefore]:
     """The same, of which only endpoints that weren't there are encoded: the bytes of one don't depend on its neighbours."""
-    before = before or _NOTHING
     endpoints = _endpoints(read, key.port, key.cells)
+    if before is None:
+        whole = encoded(endpoints, key.scale, headless=key.headless)
+        return whole, EncodedBefore(endpoints, whole)
+    known = before.lengths if before.lengths is not None else lengths_of(before.encoded)
     pieces: list[bytes] = []
     lengths = array("I")
     at = taken = 0
     for left, gone, entered, ends in differences(before.endpoints, endpoints):
-        stay = before.lengths[taken:left]
+        stay = known[taken:left]
         encoded_anew = encoded(endpoints[entered:ends], key.scale, headless=key.headless)
         pieces += (before.encoded[at : at + sum(stay)], encoded_anew)
         lengths += stay + lengths_of(encoded_anew)
-        at += sum(stay) + sum(before.lengths[left:gone])
+        at += sum(stay) + sum(known[left:gone])
         taken = gone
     whole = b"".join((*pieces, before.encoded[at:]))
-    return whole, EncodedBefore(endpoints, lengths + before.lengths[taken:], whole)
+    return whole, EncodedBefore(endpoints, whole, lengths + known[taken:])
 
 
 def assignment_of(read: Reader, key: tuple[str, SeenKey]) -> Resource:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 STEP = 0.003
 """Seconds of the event loop that decoding takes at a stretch. Whoever waits for a timer may wait for three of them."""
-REST = 0.025
+REST = 0.1
 """Seconds between two pieces of what is done at leisure, at first."""
 LEISURE = 30.0
 """Seconds of such work after which it rests no more."""
