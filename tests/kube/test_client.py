@@ -17,10 +17,14 @@ from steersman.model.clusters import ClusterState
 from steersman.model.facts import Upsert
 from steersman.model.ids import ObjectKey
 from steersman.model.objects import EndpointConditions, Kind
-from steersman.sources.kube.reflector import Standing
+from steersman.sources.contents import run
+from steersman.sources.endpointslice import Written
+from steersman.sources.kube.mirror import Mirror
+from steersman.sources.kube.reflector import Put, Standing
+from steersman.sources.kube.resources import RESOURCES
 from tests.cli.conftest import inline
 from tests.support.apiserver.answers import malformed, status
-from tests.support.apiserver.client import Cluster
+from tests.support.apiserver.client import Client, Cluster
 from tests.support.apiserver.double import Double
 from tests.support.apiserver.faults import Answer, Cut, Late, Pieces, Silent, Where
 from tests.support.apiserver.following import CLUSTER, Followed, fresh
@@ -601,6 +605,25 @@ async def test_k26_a_terminating_endpoint_is_seen_as_such(cluster: Cluster, name
         await followed.until(lambda: followed.value(Kind.ENDPOINT_SLICE, "a-1", namespace))
         (seen,) = followed.value(Kind.ENDPOINT_SLICE, "a-1", namespace).endpoints
         assert seen.conditions == EndpointConditions(ready=False, serving=True, terminating=True)
+
+
+async def test_of_a_slice_that_is_told_again_only_the_entry_that_changed_is_read(cluster: Cluster, client: Client, namespace: str) -> None:
+    """It hangs on how a server writes."""
+    entries = [endpoint(f"a-{number}", f"10.0.0.{number}", namespace=namespace) for number in range(1, 31)]
+    mirror = Mirror(CLUSTER, next(resource for resource in RESOURCES if resource.kind is Kind.ENDPOINT_SLICE))
+    events = mirror.events()
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    async with client.watch(path, timeoutSeconds=20) as stream:
+        for number in (None, 0, 16, 29):
+            if number is not None:
+                entries[number] = endpoint(f"a-{number + 1}", f"10.0.0.{number + 1}", ready=False, namespace=namespace)
+            cluster.apply(slice_of("a", {"http": 8080}, entries, namespace=namespace))
+            read = events.read(await stream.line()).object
+            assert isinstance(read, Written)
+            assert len(read.endpoints or []) == (30 if number is None else 1)
+            run(mirror.take([Put(read)], time.time()))
+    held = mirror.value(ObjectKey(CLUSTER, namespace, "a-1"))
+    assert [one.conditions.ready for one in held.endpoints] == [number not in (0, 16, 29) for number in range(30)]
 
 
 @pytest.mark.parametrize("listed", [False, True])

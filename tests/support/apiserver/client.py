@@ -34,11 +34,15 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
 
-    async def next(self, seconds: float = PATIENCE) -> dict[str, Any]:
-        """The next event."""
+    async def line(self, seconds: float = PATIENCE) -> bytes:
+        """The next event, as it is written."""
         line = await asyncio.wait_for(self.response.content.readline(), seconds)
         assert line, "the stream has ended"
-        event: dict[str, Any] = json.loads(line)
+        return line.removesuffix(b"\n")
+
+    async def next(self, seconds: float = PATIENCE) -> dict[str, Any]:
+        """The next event."""
+        event: dict[str, Any] = json.loads(await self.line(seconds))
         return event
 
     async def take(self, count: int) -> list[dict[str, Any]]:
