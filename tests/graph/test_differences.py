@@ -30,7 +30,7 @@ def test_all_that_differs_is_told(before: tuple[object, ...], after: tuple[objec
 
 @given(ITEMS, ITEMS)
 def test_what_is_exchanged_makes_the_one_of_the_other(before: tuple[object, ...], after: tuple[object, ...]) -> None:
-    left, came = exchanged(before, after)
+    left, came = exchanged([(before, after)])
     assert Counter(before) - Counter(left) + Counter(came) == Counter(after)
 
 

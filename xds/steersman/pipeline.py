@@ -221,6 +221,7 @@ class Pipeline:
         self._causes: dict[Kind, dict[Any, Origin | None]] = {}
         wire_inputs(self.graph)
         wire_registry(self.graph)
+        wire_cells(self.graph)
         wire_views(self.graph)
         wire_resources(self.graph)
 
@@ -338,6 +339,9 @@ def wire_registry(graph: Graph) -> None:
     )
     graph.derive(GATEWAY_ADDRESSES, gateways.gateway_addresses, reads=(NETWORKS, NETWORK_GATEWAYS))
 
+
+def wire_cells(graph: Graph) -> None:
+    """endpoints as they are listed -> those that no rule can tell apart, together"""
     # SLICE_ENDPOINTS --.                      .--> CELL_INDEX (which cells, how heavy) --> CELL_SOURCES --.
     #                   +--> SOURCE_CELLS -----+-----------------------------------------------------------+--> CELLS (their endpoints)
     # POD_ENDPOINTS ----'

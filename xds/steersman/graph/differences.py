@@ -38,11 +38,16 @@ def differences(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Differe
     return [*found, (at, len(before) - end, to, len(after) - end)]
 
 
-def exchanged(before: tuple[T, ...], after: tuple[T, ...]) -> tuple[list[T], list[T]]:
-    """What left, and what came."""
-    differ = differences(before, after)
-    left = [one for begins, ends, _, _ in differ for one in before[begins:ends]]
-    return left, [one for _, _, begins, ends in differ for one in after[begins:ends]]
+def exchanged(pairs: Iterable[tuple[tuple[T, ...], tuple[T, ...]]]) -> tuple[list[T], list[T]]:
+    """What left, and what came, in all of these: each tuple as it was, and as it is. The very object of before is not looked at."""
+    left: list[T] = []
+    came: list[T] = []
+    for before, after in pairs:
+        if before is not after:
+            for begins, ends, to, until in differences(before, after):
+                left += before[begins:ends]
+                came += after[to:until]
+    return left, came
 
 
 def _step(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[int, int]:

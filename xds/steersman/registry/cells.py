@@ -156,13 +156,7 @@ def _still_known(before: IndexedBefore, pieces: list[_Piece], gateways: frozense
     that out than to look at all."""
     if len(pieces) != len(before.cells) or gateways != before.gateways:
         return False
-    left: list[Endpoint] = []
-    entered: list[Endpoint] = []
-    for was, piece in zip(before.cells, pieces, strict=True):
-        if was is not piece.cell:
-            gone, came = exchanged(was.endpoints, piece.cell.endpoints)
-            left += gone
-            entered += came
+    left, entered = exchanged([(was.endpoints, piece.cell.endpoints) for was, piece in zip(before.cells, pieces, strict=True)])
     if len(entered) * len(pieces) * _LOOKED_THROUGH > sum([len(piece.cell.endpoints) for piece in pieces]):
         return False
     if gateways and not gateways.isdisjoint([endpoint.address for endpoint in (*left, *entered)]):
@@ -335,13 +329,7 @@ def _in_place(before: MergedBefore, parts: list[tuple[Endpoint, ...]]) -> tuple[
     """None where it would take longer than to sort all. No two have a place in common: rule 10 sees to that."""
     if len(parts) != len(before.parts):
         return None
-    left: list[Endpoint] = []
-    entered: list[Endpoint] = []
-    for was, part in zip(before.parts, parts, strict=True):
-        if was is not part:
-            gone, came = exchanged(was, part)
-            left += gone
-            entered += came
+    left, entered = exchanged(zip(before.parts, parts, strict=True))
     if not (left or entered):
         return before.endpoints
     if (len(left) + len(entered)) * _SORTED > len(before.endpoints):

@@ -61,7 +61,7 @@ def _exchanged(before: CelledBefore, listed: SourceEndpoints) -> SourceCells | N
 def _in_place(cells: tuple[SourceCell, ...], was: tuple[Endpoint, ...], now: tuple[Endpoint, ...]) -> tuple[SourceCell, ...] | None:
     """The cells of a port; None where so much is to be exchanged that it would take longer. A cell of which nothing is stays the object
     that it is."""
-    left, entered = exchanged(was, now)
+    left, entered = exchanged([(was, now)])
     if (len(left) + len(entered)) * _EXCHANGED > len(now):
         return None
     found = list(cells)

@@ -8,10 +8,13 @@ from steersman.model.ids import IPFamily, ObjectKey
 from steersman.model.objects import CONDITIONS, EndpointSlice, SliceEndpoint
 from steersman.model.removals import held_slice
 
+_UP = frozenset(said.code for said in CONDITIONS if said.ready and not said.terminating)
+"""Of endpoints that are up. One that terminates isn't: somebody has decided that it goes."""
+
 
 def is_up(endpoint: SliceEndpoint) -> bool:
-    """Whether it counts as one of its Service's endpoints. One that terminates doesn't: somebody has decided that it goes."""
-    return endpoint.ready and not endpoint.terminating and not endpoint.flaw
+    """Whether it counts as one of its Service's endpoints."""
+    return endpoint.conditions.code in _UP and not endpoint.flaw
 
 
 def up_in(piece: EndpointSlice | None) -> int:
@@ -23,9 +26,6 @@ def places_up(piece: EndpointSlice) -> list[int]:
     """The places in a slice of those that are up."""
     entries = zip(piece.conditions, piece.members.places, strict=True)
     return [number for number, (said, place) in enumerate(entries) if said in _UP and not place.flaw]
-
-
-_UP = frozenset(said.code for said in CONDITIONS if said.ready and not said.terminating)
 
 
 def lost(before: EndpointSlice, now: EndpointSlice | None) -> list[SliceEndpoint]:
